@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A site's certificate authority, keys and requests: what `lanyard site init`,
+ * `lanyard host add` and the manager's CA need. Keys are ECC P-256; files
+ * with a private key are made 0600, through a temporary name and fsync.
+ */
+#ifndef LY_IO_CA_H
+#define LY_IO_CA_H
+
+#include "lib/io/identity.h"
+
+/* A new key and self-signed CA certificate (CA:TRUE, pathlen 0, keyCertSign,
+ * cRLSign; CN "lanyard site SITE"; name-constrained to URI:SITE). Refuses to
+ * overwrite. */
+LY_MUST enum ly_rc ly_ca_make(const char *site, const char *key_file,
+    const char *cert_file, unsigned days, struct ly_why *why);
+/* A new key in `key_file`, and a request for `spiffe` as PEM text (free()). */
+LY_MUST enum ly_rc ly_ca_request(const char *spiffe, const char *key_file,
+    char **pem, struct ly_why *why);
+/* Signs a PEM request, but for `spiffe` and nothing else in it: EKU client and
+ * server, keyUsage digitalSignature, the one URI SAN. PEM text out (free()).
+ * The request's own signature is checked. */
+LY_MUST enum ly_rc ly_ca_sign(const char *ca_key, const char *ca_cert,
+    const char *request_pem, const char *spiffe, unsigned minutes, char **pem,
+    struct ly_why *why);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who we are and whom we believe: certificates, SPIFFE ids, trust domains.
+ * The only file that speaks OpenSSL's X.509 besides manager's CA (lib/io/ca.h).
+ *
+ * A certificate of ours has exactly one URI SAN, "spiffe://SITE/host/NAME" or
+ * "spiffe://SITE/manager/NAME", and nothing else in the SAN (X509-SVID). It
+ * is believed only when its chain ends in the CA that is pinned for just that
+ * SITE: a CA of another site proves nothing about this one.
+ */
+#ifndef LY_IO_IDENTITY_H
+#define LY_IO_IDENTITY_H
+
+#include "lib/base/text.h"
+
+#include <openssl/ssl.h>
+
+enum ly_role { LY_ROLE_HOST = 1, LY_ROLE_MANAGER = 2 };
+
+struct ly_peer {
+	char id[LY_SPIFFE_MAX];	 /* the whole SPIFFE id */
+	char site[LY_NAME_MAX];	 /* its trust domain */
+	char name[LY_NAME_MAX];	 /* NAME */
+	enum ly_role role;
+	char address[LY_ADDR_MAX]; /* of the socket's other end, for the log */
+	uint64_t not_after; /* of its certificate, seconds since 1970 */
+};
+
+/* Takes a SPIFFE id apart; LY_MALFORMED unless it is exactly of our form. */
+LY_MUST enum ly_rc ly_spiffe_parse(const char *id, struct ly_peer *out,
+    struct ly_why *why);
+/* "spiffe://SITE/host/NAME" */
+void ly_spiffe_host(const char *site, const char *name,
+    char out[LY_SPIFFE_MAX]);
+
+struct ly_identity_files {
+	const char *cert;  /* PEM, leaf first */
+	const char *key;   /* PEM, mode 0600 or tighter, else refused */
+	const char *trust; /* directory of SITE.pem, one CA each */
+};
+
+struct ly_identity;
+
+/* Reads the files; every error names file and cause. A missing trust entry
+ * for our own site is an error. */
+LY_MUST enum ly_rc ly_identity_load(const struct ly_identity_files *files,
+    struct ly_identity **out, struct ly_why *why);
+void ly_identity_free(struct ly_identity *ids);
+const struct ly_peer *ly_identity_self(const struct ly_identity *ids);
+
+/* A TLS context: 1.3 only, mutual, no tickets, no early data, AES-256-GCM and
+ * ChaCha20. One each for dialling and listening. Up-referenced; SSL_CTX_free
+ * it. */
+LY_MUST enum ly_rc ly_identity_ctx(struct ly_identity *ids, bool listening,
+    SSL_CTX **out, struct ly_why *why);
+/* After the handshake: the peer, checked as the head of this file says. */
+LY_MUST enum ly_rc ly_identity_peer(struct ly_identity *ids, SSL *ssl,
+    struct ly_peer *out, struct ly_why *why);
+
+/*
+ * Signed objects: ECDSA P-256, SHA-256, over "lanyard-sig-v1" 00, u16 type,
+ * tagged bytes. Rendered: u32 length + tagged bytes, u32 length + DER
+ * signature, u32 length + DER of the signer's certificate.
+ */
+LY_MUST enum ly_rc ly_sign(struct ly_identity *ids, uint16_t type,
+    const uint8_t *tagged, size_t len, uint8_t *out, size_t *out_len,
+    struct ly_why *why); /* *out_len: in its room, out its length */
+/* Checks signature and chain (pinned CA of the signer's site, now valid);
+ * `tagged` borrows from `buf`. */
+LY_MUST enum ly_rc ly_verify(struct ly_identity *ids, uint16_t type,
+    const uint8_t *buf, size_t len, const uint8_t **tagged,
+    size_t *tagged_len, struct ly_peer *signer, struct ly_why *why);
+
+/* SHA-256, HMAC-SHA-256, random bytes (aborts if the system has none). */
+void ly_sha256(const void *buf, size_t len, uint8_t out[32]);
+void ly_hmac(const uint8_t *key, size_t key_len, const void *buf, size_t len,
+    uint8_t out[32]);
+void ly_random(void *out, size_t len);
+
+#endif
