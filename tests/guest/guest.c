@@ -35,6 +35,8 @@
  *   quote     "ak" (TPMT_PUBLIC), "attest", "r", "s", "nonce" in hex
  *   ek        made anew: "ek", "same" (as at the start)
  *   dirty     "mib"
+ *   exec      "n", "ms" they took, "measured" entries in the kernel's list,
+ *             "pcr10" in hex
  *   refused   a command line we do not understand: "text"
  *   dead      no usable TPM at the start: "what", "why"; then power-off
  * All fields: "up_ms" since boot, "state" running or paused, "round",
@@ -46,17 +48,20 @@
  * "pcr12", "ek" SHA-256 of the EK's TPMT_PUBLIC. They are always those of
  * between two rounds.
  *
- * Commands, one a line, served between rounds; TAG is an optional word that
- * comes back in the answer:
+ * Commands, one a line, served between rounds (what is sent before "ready" may
+ * be lost); TAG is an optional word that comes back in the answer:
  *   status [TAG], pause [TAG], resume [TAG]
  *   mark [TAG]      sets max_gap_ms and stopped_ms to 0
  *   quote, ek       do so now
+ *   exec N          runs N programs never seen before; add ima_policy=tcb and
+ *                   rootfstype=ramfs to the command line to have them measured
  *   dirty N         rewrite N MiB, one word a page, once a second; 0 stops
  *   reboot, poweroff
  */
 #include "lib/base/text.h"
 #include "tests/guest/chip.h"
 #include "tests/guest/console.h"
+#include "tests/guest/ima.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -76,6 +81,7 @@
 #define LOST_WAIT_MS 100	/* after a round with an unanswered command */
 #define TPM_WAIT_MS 10000	/* for the driver, at the start */
 #define DIRTY_MAX_MIB 128	/* more is refused */
+#define EXEC_MAX 1000		/* more are refused */
 #define DIRTY_SLICES 100	/* of a second */
 #define PAGE 4096
 
@@ -517,16 +523,44 @@ dirty_start(struct dirty *d, size_t mib)
 	return false;
 }
 
+static bool
+number(struct guest *g, const char *arg, unsigned max, uint64_t *out)
+{
+	if (arg && ly_parse_uint(arg, max, out) == LY_OK)
+		return true;
+	ly_console_say(&g->con, "refused", "\"text\":\"not 0 to %u\"", max);
+	return false;
+}
+
+static void
+on_exec(struct guest *g, const char *arg)
+{
+	uint8_t pcr10[LY_SHA256_LEN];
+	uint64_t n, start_ms = now_ms(), took_ms;
+	char hex[65];
+
+	if (!number(g, arg, EXEC_MAX, &n))
+		return;
+	if (!ly_ima_exec((unsigned)n))
+		complain(g, "exec", "a program did not run");
+	took_ms = now_ms() - start_ms;
+	if (!ly_chip_pcr(&g->chip, 10, pcr10)) {
+		chip_failed(g);
+		return;
+	}
+	ly_hex(pcr10, sizeof(pcr10), hex);
+	ly_console_say(&g->con, "exec", "\"n\":%lu,\"ms\":%lu,"
+	    "\"measured\":%lu,\"pcr10\":\"%s\"", n, took_ms,
+	    ly_ima_measured(), hex);
+}
+
 static void
 on_dirty(struct guest *g, const char *arg)
 {
 	uint64_t mib;
 
-	if (!arg || ly_parse_uint(arg, DIRTY_MAX_MIB, &mib) != LY_OK) {
-		ly_console_say(&g->con, "refused",
-		    "\"text\":\"dirty wants 0 to %d\"", DIRTY_MAX_MIB);
+	if (!number(g, arg, DIRTY_MAX_MIB, &mib))
 		return;
-	}
 	dirty_stop(&g->dirty);
 	if (mib > 0 && !dirty_start(&g->dirty, mib))
 		complain(g, "dirty", "no memory or no thread");
@@ -564,6 +598,7 @@ static const struct {
 	{ "mark", on_mark },
 	{ "quote", on_quote },
 	{ "ek", on_ek },
+	{ "exec", on_exec },
 	{ "dirty", on_dirty },
 	{ "reboot", on_reboot },
 	{ "poweroff", on_poweroff },
@@ -629,6 +664,7 @@ mount_all(void)
 		{ "devtmpfs", "/dev" },
 		{ "proc", "/proc" },
 		{ "sysfs", "/sys" },
+		{ "securityfs", "/sys/kernel/security" },
 	};
 
 	for (size_t i = 0; i < LY_COUNT(mounts); i++)

@@ -71,9 +71,11 @@ initrd() {
 	mkdir -p "$tmp/root/dev" "$tmp/root/proc" "$tmp/root/sys"
 	"${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -O2 -static -pthread -s \
 	    -Wall -Wextra -I"$top" -o "$tmp/root/init" \
-	    "$here/guest.c" "$here/chip.c" "$here/console.c" "$here/sha256.c" \
+	    "$here/guest.c" "$here/chip.c" "$here/console.c" "$here/ima.c" \
+	    "$here/sha256.c" \
 	    "$top/lib/base/cursor.c" "$top/lib/base/text.c" \
 	    "$top/lib/base/err.c"
+	find "$tmp/root" -exec touch -d @0 {} +
 	(cd "$tmp/root" && find . | LC_ALL=C sort |
 	    cpio --quiet --create --format=newc --owner=0:0 --reproducible) \
 	    >"$tmp/initrd"
