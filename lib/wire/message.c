@@ -29,6 +29,7 @@ static const struct ly_field resume[] = {
 	LY_FIXED(struct ly_resume, vm),
 	LY_UINT(struct ly_resume, epoch),
 	LY_UINT(struct ly_resume, seq),
+	LY_UINT(struct ly_resume, waiting),
 	LY_SECRET(struct ly_resume, secret),
 };
 static const struct ly_field granted[] = {

@@ -149,7 +149,8 @@ struct ly_resume {
 	uint32_t chan;
 	struct ly_id vm;
 	uint64_t epoch;
-	uint64_t seq; /* the last command the away side has numbered */
+	uint64_t seq;	 /* the last command the away side has numbered */
+	uint8_t waiting; /* 1: that one has not been answered */
 	uint8_t secret[LY_SECRET_LEN];
 };
 
