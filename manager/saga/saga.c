@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager/saga/saga.h"
+
+#define TELL(party) ((uint8_t)(1u << (party)))
+
+typedef void handler(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo);
+
+// clang-format off
+const struct ly_step_row ly_steps[LY_STEPS] = {
+	[LY_STEP_AUTHORISE] = { "authorise",
+	    "the home shows its record: who holds the VM, in which epoch",
+	    LY_PARTY_HOME, LY_SHOW, "nothing to undo", true, 10000, true },
+	[LY_STEP_ATTEST] = { "attest",
+	    "both hosts prove their state by quotes against policy",
+	    LY_PARTY_DEST, 0, "nothing to undo", true, 30000, false },
+	[LY_STEP_PREPARE] = { "prepare",
+	    "the destination admits the VM and opens its link to the home",
+	    LY_PARTY_DEST, LY_PREPARE, "drop", true, 60000, true },
+	[LY_STEP_KEY] = { "key",
+	    "the migration key is released to the destination's TPM",
+	    LY_PARTY_DEST, 0, "destroy the key", true, 30000, false },
+	[LY_STEP_COPY] = { "copy",
+	    "the source sends the memory, stops the VM, the home commits",
+	    LY_PARTY_SOURCE, LY_COPY, "call off", true, 600000, true },
+	[LY_STEP_CALLOFF] = { "call off",
+	    "the source gives up, if the home has not committed",
+	    LY_PARTY_SOURCE, LY_CALLOFF, "nothing to undo", true, 30000, true },
+	[LY_STEP_ASK] = { "ask",
+	    "the home says what became of it, and aborts it if still open",
+	    LY_PARTY_HOME, LY_ASK, "none: the home's word is final", false,
+	    10000, true },
+	[LY_STEP_SETTLE] = { "settle",
+	    "a source that does not know hears the fate",
+	    LY_PARTY_SOURCE, LY_SETTLE, "none: forward only", false, 10000,
+	    true },
+	[LY_STEP_DROP] = { "drop",
+	    "the destination of an aborted migration forgets the VM",
+	    LY_PARTY_DEST, LY_DROP, "none: forward only", false, 10000, true },
+	[LY_STEP_RECORD] = { "record",
+	    "the home shows its new record; the receipt is written",
+	    LY_PARTY_HOME, LY_SHOW, "none: forward only", false, 10000, true },
+};
+// clang-format on
+
+static const char *const states[LY_SAGA_STATES] = { "planned", "preparing",
+	"copying", "settling", "in doubt", "committed", "cleaned", "aborting",
+	"aborted" };
+
+const char *
+ly_saga_state_name(unsigned state)
+{
+	return state < LY_SAGA_STATES ? states[state] : "?";
+}
+
+const char *
+ly_party_name(unsigned party)
+{
+	static const char *const names[] = { "?", "home", "source",
+		"destination" };
+
+	return party < LY_COUNT(names) ? names[party] : "?";
+}
+
+bool
+ly_saga_over(unsigned state)
+{
+	return state == LY_SAGA_CLEANED || state == LY_SAGA_ABORTED;
+}
+
+/* ---- things to do ---- */
+
+static struct ly_saga_todo *
+add(struct ly_saga_todos *todo, enum ly_saga_act act)
+{
+	struct ly_saga_todo *t;
+
+	assert(todo->n < LY_SAGA_TODO_MAX);
+	t = &todo->act[todo->n++];
+	*t = (struct ly_saga_todo){ .act = act };
+	return t;
+}
+
+static void
+refuse(struct ly_saga_todos *todo, const char *text)
+{
+	add(todo, LY_SAGA_REFUSE)->text = text;
+}
+
+static void
+ask(struct ly_saga *s, struct ly_saga_todos *todo, enum ly_step step)
+{
+	assert(ly_steps[step].built);
+	if (s->asked & (1u << step))
+		return;
+	s->asked |= 1u << step;
+	add(todo, LY_SAGA_ASK)->step = step;
+}
+
+static void
+forget(struct ly_saga *s, struct ly_saga_todos *todo, enum ly_step step)
+{
+	if (!(s->asked & (1u << step)))
+		return;
+	s->asked &= ~(1u << step);
+	add(todo, LY_SAGA_FORGET)->step = step;
+}
+
+/* The next state of the row; go() proposes it, and SAVED makes it so. */
+static struct ly_saga_rec *
+go(struct ly_saga *s, struct ly_saga_todos *todo, enum ly_saga_state state)
+{
+	assert(!s->saving);
+	s->next = s->rec;
+	s->next.state = (uint8_t)state;
+	s->saving = true;
+	add(todo, LY_SAGA_SAVE);
+	return &s->next;
+}
+
+/* Whatever the state on disk wants asked, and has not asked. */
+static void
+ask_all(struct ly_saga *s, struct ly_saga_todos *todo)
+{
+	switch ((enum ly_saga_state)s->rec.state) {
+	case LY_SAGA_PLANNED:
+		ask(s, todo, LY_STEP_AUTHORISE);
+		break;
+	case LY_SAGA_PREPARING:
+		ask(s, todo, LY_STEP_PREPARE);
+		break;
+	case LY_SAGA_COPYING:
+		ask(s, todo, LY_STEP_COPY);
+		if (s->rec.calloff)
+			ask(s, todo, LY_STEP_CALLOFF);
+		break;
+	case LY_SAGA_SETTLING:
+	case LY_SAGA_DOUBT:
+		ask(s, todo, LY_STEP_ASK);
+		break;
+	case LY_SAGA_COMMITTED:
+		if (s->rec.tell & TELL(LY_PARTY_HOME))
+			ask(s, todo, LY_STEP_RECORD);
+		if (s->rec.tell & TELL(LY_PARTY_SOURCE))
+			ask(s, todo, LY_STEP_SETTLE);
+		break;
+	case LY_SAGA_ABORTING:
+		if (s->rec.tell & TELL(LY_PARTY_SOURCE))
+			ask(s, todo, LY_STEP_SETTLE);
+		if (s->rec.tell & TELL(LY_PARTY_DEST))
+			ask(s, todo, LY_STEP_DROP);
+		break;
+	case LY_SAGA_CLEANED:
+	case LY_SAGA_ABORTED:
+	case LY_SAGA_STATES:
+		break;
+	}
+}
+
+/* ---- on the way ---- */
+
+static void
+nothing(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)s;
+	(void)ev;
+	(void)todo;
+}
+
+/* The first thing on disk is that it is planned. */
+static void
+begin(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)ev;
+	if (s->saving)
+		return;
+	if (s->there)
+		ask_all(s, todo);
+	else
+		go(s, todo, LY_SAGA_PLANNED);
+}
+
+static void
+again(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)ev;
+	if (!s->saving)
+		ask_all(s, todo);
+}
+
+/* A full disk changes nothing but the time: what was not written has not
+ * happened, the TICK asks again and hears the same. One that was never on
+ * disk has no future. */
+static void
+saved(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	bool moved;
+
+	if (!s->saving)
+		return;
+	s->saving = false;
+	if (!ev->ok) {
+		if (!s->there) {
+			s->rec.state = LY_SAGA_ABORTED;
+			add(todo, LY_SAGA_MOVED);
+		}
+		return;
+	}
+	moved = !s->there || s->rec.state != s->next.state;
+	s->there = true;
+	s->rec = s->next;
+	if (moved)
+		add(todo, LY_SAGA_MOVED);
+	ask_all(s, todo);
+}
+
+/* Busy, or "not I, not now": the TICK asks again. */
+static bool
+passing(const struct ly_saga_event *ev)
+{
+	return ev->rc == LY_BUSY || ev->rc == LY_SHORT;
+}
+
+static void
+authorised(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	if (passing(ev))
+		return;
+	if (ev->rc == LY_OK)
+		go(s, todo, LY_SAGA_PREPARING)->epoch = ev->epoch;
+	else
+		go(s, todo, LY_SAGA_ABORTED);
+}
+
+static void
+prepared(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	if (passing(ev))
+		return;
+	go(s, todo, ev->rc == LY_OK ? LY_SAGA_COPYING : LY_SAGA_SETTLING);
+}
+
+/* The fate is known (S1). `knows`: the source has told us itself. */
+static void
+decided(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo, bool source_waits)
+{
+	struct ly_saga_rec *next;
+
+	if (ev->fate == LY_FATE_CLAIMED) {
+		next = go(s, todo, LY_SAGA_COMMITTED);
+		next->tell = TELL(LY_PARTY_HOME);
+		next->epoch = ev->epoch;
+	} else {
+		next = go(s, todo, LY_SAGA_ABORTING);
+		next->tell = TELL(LY_PARTY_DEST);
+	}
+	next->fate = (uint8_t)ev->fate;
+	if (source_waits)
+		next->tell |= TELL(LY_PARTY_SOURCE);
+}
+
+static bool
+is_final(const struct ly_saga_event *ev)
+{
+	return ev->fate == LY_FATE_CLAIMED || ev->fate == LY_FATE_ABORTED;
+}
+
+static void
+copied(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	if (ev->step == LY_STEP_CALLOFF) {
+		/* Advice, and taken: COPY's answer says what came of it. Asked
+		 * no more, whatever it said. */
+		s->asked |= 1u << LY_STEP_CALLOFF;
+		return;
+	}
+	if (is_final(ev)) {
+		forget(s, todo, LY_STEP_CALLOFF);
+		decided(s, ev, todo, false);
+	} else if (!passing(ev)) {
+		forget(s, todo, LY_STEP_CALLOFF);
+		go(s, todo, LY_SAGA_SETTLING)->tell = TELL(LY_PARTY_SOURCE);
+	}
+}
+
+/* `tell` has the source's bit if it was told to copy. */
+static void
+fate_heard(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	if (ev->rc == LY_OK && is_final(ev))
+		decided(s, ev, todo, s->rec.tell & TELL(LY_PARTY_SOURCE));
+	else if (s->rec.state == LY_SAGA_SETTLING && !passing(ev))
+		go(s, todo, LY_SAGA_DOUBT);
+}
+
+static void
+told(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	uint8_t left = (uint8_t)(s->rec.tell &
+	    ~TELL(ly_steps[ev->step].whom));
+	enum ly_saga_state end = s->rec.state == LY_SAGA_COMMITTED ?
+	    LY_SAGA_CLEANED : LY_SAGA_ABORTED;
+
+	if (passing(ev))
+		return;
+	go(s, todo, left ? (enum ly_saga_state)s->rec.state : end)->tell = left;
+}
+
+/* ---- out of time ---- */
+
+static void
+never_began(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)ev;
+	go(s, todo, LY_SAGA_ABORTED);
+}
+
+static void
+prepare_late(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)ev;
+	go(s, todo, LY_SAGA_SETTLING);
+}
+
+static void
+copy_late(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	if (ev->step == LY_STEP_CALLOFF)
+		return; /* COPY's own limit is still there */
+	forget(s, todo, LY_STEP_CALLOFF);
+	go(s, todo, LY_SAGA_SETTLING)->tell = TELL(LY_PARTY_SOURCE);
+}
+
+static void
+home_late(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)ev;
+	if (s->rec.state == LY_SAGA_SETTLING)
+		go(s, todo, LY_SAGA_DOUBT);
+	else
+		ask_all(s, todo);
+}
+
+/* The fate is known and somebody has not heard it. Who waits for the outcome
+ * need not wait for that; the receipt does without the home's last word. */
+static void
+tell_late(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	add(todo, LY_SAGA_SLOW);
+	if (ev->step == LY_STEP_RECORD)
+		told(s, ev, todo);
+	else
+		ask_all(s, todo);
+}
+
+/* ---- the world outside ---- */
+
+static void
+source_lost(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	struct ly_saga_rec *next;
+
+	(void)ev;
+	if (s->saving)
+		return; /* it will be said again */
+	forget(s, todo, LY_STEP_COPY);
+	forget(s, todo, LY_STEP_CALLOFF);
+	next = go(s, todo, LY_SAGA_SETTLING);
+	next->tell = TELL(LY_PARTY_SOURCE);
+	next->lost = 1;
+}
+
+static void
+cancel_early(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)ev;
+	if (s->saving) {
+		refuse(todo, "it is just moving on; ask again");
+		return;
+	}
+	forget(s, todo, LY_STEP_AUTHORISE);
+	forget(s, todo, LY_STEP_PREPARE);
+	go(s, todo,
+	    s->rec.state == LY_SAGA_PLANNED ? LY_SAGA_ABORTED :
+					      LY_SAGA_SETTLING);
+}
+
+static void
+cancel_copy(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)ev;
+	if (s->saving)
+		refuse(todo, "it is just moving on; ask again");
+	else if (!s->rec.calloff)
+		go(s, todo, LY_SAGA_COPYING)->calloff = 1;
+}
+
+static void
+cancel_late(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)s;
+	(void)ev;
+	refuse(todo, "too late: the home is being asked for the outcome");
+}
+
+static void
+cancel_over(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)s;
+	(void)ev;
+	refuse(todo, "too late: its outcome is known");
+}
+
+/* A source that was given up must not be told "aborted, go on" after the VM
+ * has been started elsewhere. */
+static void
+supersede(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	uint8_t left;
+
+	(void)ev;
+	if (s->saving) {
+		refuse(todo, "it is just moving on; ask again");
+		return;
+	}
+	left = (uint8_t)(s->rec.tell & ~TELL(LY_PARTY_SOURCE));
+	forget(s, todo, LY_STEP_SETTLE);
+	go(s, todo, left ? LY_SAGA_ABORTING : LY_SAGA_ABORTED)->tell = left;
+}
+
+static void
+not_yet(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)s;
+	(void)ev;
+	refuse(todo, "its migration has no outcome yet");
+}
+
+// clang-format off
+/* Every cell is a decision. */
+static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
+	[LY_SAGA_PLANNED] = {
+		[LY_SAGA_GO] = begin,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = authorised, [LY_SAGA_LATE] = never_began,
+		[LY_SAGA_HOST_LOST] = nothing,	/* SHOW decides */
+		[LY_SAGA_CANCEL] = cancel_early,
+		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+	},
+	[LY_SAGA_PREPARING] = {
+		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = prepared,	[LY_SAGA_LATE] = prepare_late,
+		[LY_SAGA_HOST_LOST] = nothing,	/* COPY will find out */
+		[LY_SAGA_CANCEL] = cancel_early,
+		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+	},
+	[LY_SAGA_COPYING] = {
+		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = copied,	[LY_SAGA_LATE] = copy_late,
+		[LY_SAGA_HOST_LOST] = source_lost,
+		[LY_SAGA_CANCEL] = cancel_copy,
+		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+	},
+	[LY_SAGA_SETTLING] = {
+		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = fate_heard, [LY_SAGA_LATE] = home_late,
+		[LY_SAGA_HOST_LOST] = nothing,
+		[LY_SAGA_CANCEL] = cancel_late,
+		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+	},
+	[LY_SAGA_DOUBT] = {
+		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = fate_heard, [LY_SAGA_LATE] = home_late,
+		[LY_SAGA_HOST_LOST] = nothing,
+		[LY_SAGA_CANCEL] = cancel_late,
+		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+	},
+	[LY_SAGA_COMMITTED] = {
+		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = told,	[LY_SAGA_LATE] = tell_late,
+		[LY_SAGA_HOST_LOST] = nothing,
+		[LY_SAGA_CANCEL] = cancel_over,
+		[LY_SAGA_SUPERSEDE] = not_yet,	/* SETTLE is harmless here */
+		[LY_SAGA_TICK] = again,
+	},
+	[LY_SAGA_CLEANED] = {
+		[LY_SAGA_GO] = nothing,		[LY_SAGA_SAVED] = nothing,
+		[LY_SAGA_ANSWERED] = nothing,	[LY_SAGA_LATE] = nothing,
+		[LY_SAGA_HOST_LOST] = nothing,
+		[LY_SAGA_CANCEL] = cancel_over,
+		[LY_SAGA_SUPERSEDE] = nothing,	[LY_SAGA_TICK] = nothing,
+	},
+	[LY_SAGA_ABORTING] = {
+		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = told,	[LY_SAGA_LATE] = tell_late,
+		[LY_SAGA_HOST_LOST] = nothing,
+		[LY_SAGA_CANCEL] = nothing,	/* that is what it does */
+		[LY_SAGA_SUPERSEDE] = supersede, [LY_SAGA_TICK] = again,
+	},
+	[LY_SAGA_ABORTED] = {
+		[LY_SAGA_GO] = nothing,		[LY_SAGA_SAVED] = nothing,
+		[LY_SAGA_ANSWERED] = nothing,	[LY_SAGA_LATE] = nothing,
+		[LY_SAGA_HOST_LOST] = nothing,
+		[LY_SAGA_CANCEL] = nothing,
+		[LY_SAGA_SUPERSEDE] = nothing,	[LY_SAGA_TICK] = nothing,
+	},
+};
+// clang-format on
+
+bool
+ly_saga_table_full(void)
+{
+	for (size_t s = 0; s < LY_SAGA_STATES; s++)
+		for (size_t k = 0; k < LY_SAGA_KINDS; k++)
+			if (!table[s][k])
+				return false;
+	for (size_t i = 0; i < LY_STEPS; i++) {
+		const struct ly_step_row *r = &ly_steps[i];
+
+		if (!r->name || !r->what || !r->undo || !r->limit_ms ||
+		    !r->whom || r->built != (r->asks != 0))
+			return false;
+	}
+	return true;
+}
+
+void
+ly_saga_init(struct ly_saga *s)
+{
+	memset(s, 0, sizeof(*s));
+}
+
+void
+ly_saga_load(struct ly_saga *s, const struct ly_saga_rec *rec)
+{
+	memset(s, 0, sizeof(*s));
+	s->rec = *rec;
+	s->there = true;
+}
+
+/* Keeps the promises of saga.h whatever happens. */
+static void
+check(const struct ly_saga *s, const struct ly_saga_todos *todo)
+{
+	assert(s->rec.state < LY_SAGA_STATES);
+	for (unsigned i = 0; i < todo->n; i++) {
+		const struct ly_saga_todo *t = &todo->act[i];
+
+		if (t->act != LY_SAGA_ASK)
+			continue;
+		assert(s->there && !s->saving);				/* S2 */
+		assert(t->step != LY_STEP_DROP ||
+		    s->rec.fate == LY_FATE_ABORTED);			/* S4 */
+		assert(t->step != LY_STEP_SETTLE ||
+		    s->rec.fate >= LY_FATE_CLAIMED);			/* S4 */
+	}
+}
+
+void
+ly_saga_step(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	todo->n = 0;
+	if (ev->kind == LY_SAGA_ANSWERED || ev->kind == LY_SAGA_LATE) {
+		/* Only what was asked can be answered, and only once. */
+		if (!(s->asked & (1u << ev->step)) || s->saving)
+			return;
+		s->asked &= ~(1u << ev->step);
+	}
+	table[s->rec.state][ev->kind](s, ev, todo);
+	check(s, todo);
+}
