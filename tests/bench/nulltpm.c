@@ -333,7 +333,7 @@ main(int argc, char **argv)
 	const char *raw = NULL, *ctrl = NULL, *port = NULL;
 	long count = 0;
 	const struct opt opts[] = {
-		{ 'u', OPT_TEXT, &raw, "PATH", "raw commands at a Unix socket" },
+		{ 'u', OPT_TEXT, &raw, "PATH", "raw commands, a Unix socket" },
 		{ 'c', OPT_TEXT, &ctrl, "PATH", "swtpm's control protocol" },
 		{ 'n', OPT_COUNT, &count, "COUNT", "sockets PATH.0 .. " },
 		{ 't', OPT_TEXT, &port, "PORT", "raw commands at 127.0.0.1" },

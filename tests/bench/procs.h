@@ -145,12 +145,16 @@ static inline struct procs_cost
 procs_cost(struct procs *p)
 {
 	struct procs_cost c = { 0 };
+	long pss_kib;
 
 	procs_find(p);
 	for (unsigned i = 0; i < p->n; i++) {
 		c.cpu_s += proc_cpu_s(p->pid[i]);
-		c.rss_kib += proc_sum(p->pid[i], "smaps_rollup", "Rss:");
-		c.pss_kib += proc_sum(p->pid[i], "smaps_rollup", "Pss:");
+		c.rss_kib += proc_sum(p->pid[i], "status", "VmRSS:");
+		pss_kib = proc_sum(p->pid[i], "smaps_rollup", "Pss:");
+		if (pss_kib == 0)	/* not ours to look at */
+			pss_kib = proc_sum(p->pid[i], "status", "VmRSS:");
+		c.pss_kib += pss_kib;
 		c.threads += proc_sum(p->pid[i], "status", "Threads:");
 	}
 	return c;

@@ -3,13 +3,15 @@
  * pump: a source and a sink of bulk bytes, to time what carries a stream.
  *
  *	pump -n BYTES PLACE    connect, send that many zeros, close
- *	pump -l PLACE          take one stream to its end, print MB/s as JSON
+ *	pump -l PLACE ...      take one stream to its end, print MB/s as JSON;
+ *	                       from whichever place is called first
  *
  * The sink counts from the first byte to the end of the stream. Both end with
  * an error after -L seconds without progress.
  */
 #include "tests/bench/common.h"
 
+#include <poll.h>
 #include <sys/time.h>
 
 static long size = 256 * 1024;
@@ -66,6 +68,26 @@ sink(int fd, uint8_t *buf)
 	    s > 0 ? (double)total / 1e6 / s : 0.0);
 }
 
+static int
+take_call(char **texts, int texts_n, long limit_s)
+{
+	struct pollfd doors[8];
+	nfds_t n = 0;
+	struct place place;
+
+	for (int i = 0; i < texts_n && n < LY_COUNT(doors); i++) {
+		place_parse(&place, texts[i]);
+		doors[n++] = (struct pollfd){ .fd = place_listen(&place),
+			.events = POLLIN };
+	}
+	if (poll(doors, n, (int)limit_s * 1000) <= 0)
+		die("nobody called");
+	while (n-- > 0)
+		if (doors[n].revents)
+			return accept4(doors[n].fd, NULL, NULL, SOCK_CLOEXEC);
+	return -1;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -81,17 +103,14 @@ main(int argc, char **argv)
 	struct place place;
 	uint8_t *buf;
 
-	if (at + 1 != argc || size == 0)
+	if (at == argc || size == 0 || (!listens && at + 1 != argc))
 		opts_usage(opts, LY_COUNT(opts), "PLACE");
 	bench_start();
-	place_parse(&place, argv[at]);
 	buf = must_alloc((size_t)size, 1);
 	if (listens) {
-		int door = place_listen(&place);
-
-		bound_waits(door, limit_s);
-		fd = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+		fd = take_call(argv + at, argc - at, limit_s);
 	} else {
+		place_parse(&place, argv[at]);
 		fd = place_dial(&place);
 	}
 	if (fd < 0)

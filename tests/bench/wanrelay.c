@@ -20,7 +20,7 @@
  *	cut [N]         reset every connection at both ends; new ones may come
  *	down [N]        as cut, and refuse new ones
  *	blackhole [N]   nothing passes, nothing is closed; bytes stay queued,
- *	                and the kernels still acknowledge what fits their buffers
+ *	                and the kernels still acknowledge what fits
  *	restore [N]     undo down and blackhole; what was held goes on, in order
  *	stat            what there is
  *

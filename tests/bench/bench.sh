@@ -1,0 +1,276 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# `make bench`: what reaching a TPM through lanyard costs, beside what people
+# use today, in one run on one machine. Rounds are interleaved (every path once,
+# then every path again), figures are medians. Writes $BUILD/bench.json.
+#
+#	BENCH_QUICK=1	fewer and shorter rounds, under a minute
+#	BENCH_PATHS	which paths (default: direct tcp stunnel ssh, and
+#			lanyard if there is a file to start it)
+#	BENCH_OURS	that file (default: path_lanyard.sh beside this one)
+#	BENCH_ONLY	which measurements: latency pinned commands idle bulk wan
+#	BENCH_KEEP=1	leave the scratch directory, with all samples and logs
+#
+# A path is a start function (lib.sh) and its name in PATHS; a measurement is a
+# function here and its rows in TARGETS.
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+: "${BUILD:=$here/../../build}"
+# shellcheck source=tests/bench/lib.sh
+. "$here/lib.sh"
+
+PATHS="direct tcp stunnel ssh"
+: "${BENCH_OURS:=$here/path_lanyard.sh}"
+if [ -f "$BENCH_OURS" ]; then
+	# shellcheck disable=SC1090
+	. "$BENCH_OURS"
+	PATHS="$PATHS lanyard"
+fi
+PATHS=${BENCH_PATHS:-$PATHS}
+ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan}
+OURS=lanyard
+
+# NAME|UNIT|BETTER|PEER|RULE|NUMBER, as rows_json has it
+TARGETS='added_p50|us|low|stunnel|peer|1
+added_p50|us|low|ssh|peer|1
+added_p50_1core|us|low|stunnel|peer|1
+added_p50_1core|us|low|ssh|peer|1
+commands_64|1/s|high|direct|fixed|200000
+commands_64|1/s|high|stunnel|peer|5
+commands_64|1/s|high|ssh|peer|1.6
+idle_memory|KiB|low|stunnel|fixed|4
+idle_memory|KiB|low|ssh|fixed|4
+bulk|MB/s|high|tcp|none|
+bulk|MB/s|high|stunnel|none|
+bulk|MB/s|high|ssh|none|
+first_50ms|ms|low|tcp|fixed|55
+first_50ms|ms|low|stunnel|fixed|55
+first_50ms|ms|low|ssh|fixed|55
+extends_100_50ms|s|low|tcp|fixed|0.12'
+
+if [ -n "${BENCH_QUICK:-}" ]; then
+	LATENCY_ROUNDS=3 LATENCY_N=3000
+	COMMANDS_ROUNDS=3 COMMANDS_N=40000
+	IDLE_ROUNDS=1 BULK_ROUNDS=1 BULK_BYTES=1000000000
+	FIRST_ROUNDS=3
+else
+	LATENCY_ROUNDS=11 LATENCY_N=10000
+	COMMANDS_ROUNDS=5 COMMANDS_N=100000
+	IDLE_ROUNDS=3 BULK_ROUNDS=5 BULK_BYTES=4000000000
+	FIRST_ROUNDS=7
+fi
+IDLE_N=1000
+VMS=64
+failures=0
+
+# load PATH ARGUMENTS ...: leaves tpmload's line in $T/load.PATH
+load() {
+	load_path=$1
+	shift
+	load_ep=
+	eval "load_ep=\$EP_$load_path load_pids=\$PIDS_$load_path"
+	if ! timeout 120 "$BIN/tpmload" ${load_pids:+-P "$load_pids"} "$@" \
+	    "$load_ep" >"$T/load.$load_path" 2>>"$T/tpmload.log"; then
+		say "$load_path: tpmload $*:" "$(tail -n 1 "$T/tpmload.log")"
+		failures=$((failures + 1))
+		: >"$T/load.$load_path"
+		return 1
+	fi
+}
+
+result() {
+	field "$2" <"$T/load.$1"
+}
+
+tpm_start() {
+	TARGET_UNIX=$T/tpm.sock
+	free_port
+	TARGET_PORT=$PORT
+	DELAY_MS=0
+	spawn nulltpm "$BIN/nulltpm" -u "$TARGET_UNIX" -t "$TARGET_PORT"
+	TPM_PID=$SPAWNED
+	wait_until is_socket "$TARGET_UNIX" &&
+	    wait_until port_listens "$TARGET_PORT"
+}
+
+# up N [bulk]: sets UP, the paths that could be started
+up() {
+	UP=
+	for p in $PATHS; do
+		! path_up "$p" "$@" || UP="$UP $p"
+	done
+}
+
+down() {
+	for p in $UP; do
+		path_down "$p"
+	done
+}
+
+# Latency of one connection: p50, and what it is above direct. $1 ends the
+# names of what is measured.
+measure_latency() {
+	say "latency${1:-}, one connection, $LATENCY_ROUNDS rounds"
+	up 1
+	for r in $(seq "$LATENCY_ROUNDS"); do
+		for p in $UP; do
+			load "$p" -n "$LATENCY_N" || continue
+			sample "p50${1:-}" "$p" "$r" "$(result "$p" p50_us)"
+			sample "p99${1:-}" "$p" "$r" "$(result "$p" p99_us)"
+		done
+	done
+	down
+	added "p50${1:-}" "added_p50${1:-}" direct
+}
+
+# The same, all on one core: where the kernel happens to put two processes
+# weighs more than what they do, and here it cannot.
+measure_pinned() {
+	pin_was=$(taskset -cp $$ 2>/dev/null | sed 's/.*: //')
+	if ! pin "${pin_was%%[-,]*}"; then
+		say "pinned: taskset does not work here, left out"
+		return
+	fi
+	measure_latency _1core
+	pin "$pin_was"
+}
+
+pin() {
+	taskset -cp "$1" $$ >/dev/null 2>&1 &&
+	    taskset -acp "$1" "$TPM_PID" >/dev/null 2>&1
+}
+
+measure_commands() {
+	say "commands, $VMS connections, $COMMANDS_ROUNDS rounds"
+	up "$VMS"
+	for r in $(seq "$COMMANDS_ROUNDS"); do
+		for p in $UP; do
+			load "$p" -c "$VMS" -n "$COMMANDS_N" || continue
+			sample commands_64 "$p" "$r" "$(result "$p" cmds_s)"
+			sample cpu_100k "$p" "$r" \
+			    "$(result "$p" cpu_s_per_100k)"
+		done
+	done
+	down
+}
+
+# memory_with PATH N: KIB of its processes, N connections idle
+memory_with() {
+	KIB=
+	path_up "$1" "$2" || return 0
+	eval "KIB=\$PIDS_$1"
+	if [ -n "$KIB" ] && load "$1" -c "$2" -n "$2" -w "$2" -H 1; then
+		KIB=$(result "$1" pss_kib)
+	else
+		KIB=
+	fi
+	path_down "$1"
+}
+
+# Memory of both ends with so many idle connections, less that with one; each
+# from a fresh start, since what a peak needed is not given back.
+measure_idle() {
+	say "idle memory, $IDLE_N connections, $IDLE_ROUNDS rounds"
+	for r in $(seq "$IDLE_ROUNDS"); do
+		for p in $PATHS; do
+			memory_with "$p" 1
+			idle_one=$KIB
+			[ -n "$KIB" ] && memory_with "$p" "$IDLE_N"
+			[ -n "$KIB" ] || continue
+			sample idle_memory "$p" "$r" \
+			    "$(ratio $((KIB - idle_one)) $((IDLE_N - 1)))"
+		done
+	done
+}
+
+measure_bulk() {
+	say "bulk bytes, $BULK_ROUNDS rounds"
+	tpm_unix=$TARGET_UNIX tpm_port=$TARGET_PORT
+	TARGET_UNIX=$T/sink.sock
+	free_port
+	TARGET_PORT=$PORT
+	UP=
+	for p in $PATHS; do
+		[ "$p" = direct ] || ! path_up "$p" 1 bulk || UP="$UP $p"
+	done
+	for r in $(seq "$BULK_ROUNDS"); do
+		for p in $UP; do
+			timeout 120 "$BIN/pump" -l "unix:$TARGET_UNIX" \
+			    "tcp:127.0.0.1:$TARGET_PORT" >"$T/pump.$p" \
+			    2>>"$T/pump.log" &
+			sink=$!
+			wait_until port_listens "$TARGET_PORT"
+			bulk_ep=
+			eval "bulk_ep=\$EP_$p"
+			timeout 120 "$BIN/pump" -n "$BULK_BYTES" "$bulk_ep" \
+			    2>>"$T/pump.log" || kill "$sink" 2>/dev/null
+			wait "$sink"
+			bulk_got=$(field mb_s <"$T/pump.$p")
+			if grep -q ":$BULK_BYTES," "$T/pump.$p"; then
+				sample bulk "$p" "$r" "$bulk_got"
+			else
+				say "$p: bulk failed"
+				failures=$((failures + 1))
+			fi
+		done
+	done
+	down
+	TARGET_UNIX=$tpm_unix TARGET_PORT=$tpm_port
+}
+
+# 50 ms of round trip: a new VM's first answer, and a hundred extends in a row
+# (all paths at once: they only wait).
+measure_wan() {
+	say "50 ms round trip, $FIRST_ROUNDS rounds"
+	DELAY_MS=25
+	up $((FIRST_ROUNDS + 1))
+	for r in $(seq "$FIRST_ROUNDS"); do
+		for p in $UP; do
+			[ "$p" != direct ] || continue
+			load "$p" -f "$r" -n 1 -w 0 || continue
+			sample first_50ms "$p" "$r" \
+			    "$(ratio "$(result "$p" first_us)" 1000)"
+		done
+	done
+	waits=
+	for p in $UP; do
+		[ "$p" != direct ] || continue
+		load "$p" -n 100 -w 1 &
+		waits="$waits $!"
+	done
+	# shellcheck disable=SC2086
+	wait $waits || :
+	for p in $UP; do
+		[ "$p" != direct ] || continue
+		[ -s "$T/load.$p" ] || failures=$((failures + 1))
+		sample extends_100_50ms "$p" 1 "$(result "$p" seconds)"
+	done
+	down
+	# shellcheck disable=SC2034
+	DELAY_MS=0
+}
+
+for tool in nulltpm tpmload wanrelay pump; do
+	if [ ! -x "$BIN/$tool" ]; then
+		say "$BIN/$tool is not there; \`make bench\` builds it"
+		exit 2
+	fi
+done
+bench_begin
+tpm_start || exit 2
+for what in $ONLY; do
+	"measure_$what"
+done
+
+echo "medians (least-most); $(uname -sr), $(nproc) cores"
+printf '%s\n' 'p50|us' 'p99|us' 'p50_1core|us' "$TARGETS" 'cpu_100k|s' |
+    paths_table "$PATHS"
+echo
+printf '%s\n' "$TARGETS" | rows_json "$OURS" >"$BUILD/bench.json"
+json_table <"$BUILD/bench.json"
+if [ "$failures" != 0 ]; then
+	say "$failures measurements failed"
+	exit 1
+fi
