@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a manager must remember over a crash: hosts, peers, VMs, migrations,
+ * and a journal of what was done. A store keeps rows; a row has a kind, a key
+ * and a struct that a table describes (lib/wire/field.h), kept as one JSON
+ * object so that a person can read it and a later version can add fields:
+ * what is missing reads as zero, what is unknown is skipped.
+ *
+ * One call is one transaction: when it returns LY_OK, it is on disk. When it
+ * returns LY_OUTSIDE (full, locked, read-only, broken) nothing has changed,
+ * and ly_store_health() says what is wrong until a write succeeds again.
+ *
+ * The calls block for the time of a disk flush.
+ */
+#ifndef LY_MANAGER_STORE_STORE_H
+#define LY_MANAGER_STORE_STORE_H
+
+#include "lib/wire/message.h"
+
+#include <jansson.h>
+
+enum ly_row_kind {
+	LY_ROW_HOST = 1,
+	LY_ROW_PEER = 2,
+	LY_ROW_VM = 3,
+	LY_ROW_MIG = 4,
+	LY_ROW_KINDS
+};
+
+struct ly_host_row {
+	char name[LY_NAME_MAX]; /* the key */
+	char address[LY_ADDR_MAX];
+	uint64_t added, cert_expires; /* seconds since 1970 */
+};
+
+struct ly_peer_row {
+	char site[LY_NAME_MAX]; /* the key */
+	char address[LY_ADDR_MAX];
+};
+
+struct ly_vm_row {
+	struct ly_id id; /* the key */
+	char name[LY_NAME_MAX];
+	char home[LY_NAME_MAX]; /* a host of ours */
+	char tpm[LY_NAME_MAX];
+	uint8_t bound;
+	char at_site[LY_NAME_MAX], at_host[LY_NAME_MAX];
+	uint8_t lost;
+	uint64_t epoch;
+	char definition[LY_DEFINITION_MAX + 1]; /* JSON */
+};
+
+struct ly_mig_row {
+	struct ly_id id; /* the key */
+	struct ly_id vm;
+	char vm_name[LY_NAME_MAX];
+	uint8_t state, tell, calloff, lost, fate; /* struct ly_saga_rec */
+	uint64_t epoch;
+	uint64_t from_epoch;
+	char home[LY_NAME_MAX];
+	char from_site[LY_NAME_MAX], from_host[LY_NAME_MAX];
+	char to_site[LY_NAME_MAX], to_host[LY_NAME_MAX];
+	char to_address[LY_ADDR_MAX]; /* where COPY is to send it */
+	uint64_t bandwidth;
+	uint32_t downtime_ms;
+	uint64_t commands_before, commands_after;
+	uint64_t started, changed; /* milliseconds since 1970 */
+	char result[LY_VALUE_MAX]; /* of COPY: JSON, or empty */
+	char why[LY_WHY_MAX];
+};
+
+/* The table of a kind, and the key of a row of it (text, for people). */
+const struct ly_message *ly_row_table(enum ly_row_kind kind);
+#define LY_KEY_MAX LY_NAME_MAX
+void ly_row_key(enum ly_row_kind kind, const void *row, char out[LY_KEY_MAX]);
+
+/* By any table without BYTES: ids in UUID form, integers, texts. */
+json_t *ly_row_json(const struct ly_message *table, const void *row);
+LY_MUST enum ly_rc ly_row_from_json(const struct ly_message *table,
+    const json_t *from, void *row, struct ly_why *why);
+
+struct ly_store;
+
+/* How a store is made is its own; this is what every one can do. */
+struct ly_store_ops {
+	/* Puts `rows` (and the journal's line, if any) all or not at all. */
+	enum ly_rc (*put)(struct ly_store *s, enum ly_row_kind kind,
+	    const char *key, const char *json, const char *journal,
+	    struct ly_why *why);
+	enum ly_rc (*del)(struct ly_store *s, enum ly_row_kind kind,
+	    const char *key, const char *journal, struct ly_why *why);
+	enum ly_rc (*get)(struct ly_store *s, enum ly_row_kind kind,
+	    const char *key, char **json, struct ly_why *why);
+	enum ly_rc (*each)(struct ly_store *s, enum ly_row_kind kind,
+	    enum ly_rc (*on_row)(void *arg, const char *key, const char *json,
+		struct ly_why *why),
+	    void *arg, struct ly_why *why);
+	void (*close)(struct ly_store *s);
+};
+
+struct ly_store {
+	const struct ly_store_ops *ops;
+	bool ill;
+	struct ly_why health;
+	uint64_t writes, failures;
+};
+
+/* SQLite, in `path`; made if there is none. */
+LY_MUST enum ly_rc ly_store_open(const char *path, struct ly_store **out,
+    struct ly_why *why);
+void ly_store_close(struct ly_store *s);
+
+/* `journal`: one line of what was done and why, or NULL. */
+LY_MUST enum ly_rc ly_store_put(struct ly_store *s, enum ly_row_kind kind,
+    const void *row, const char *journal, struct ly_why *why);
+LY_MUST enum ly_rc ly_store_del(struct ly_store *s, enum ly_row_kind kind,
+    const char *key, const char *journal, struct ly_why *why);
+/* LY_UNKNOWN when there is none. */
+LY_MUST enum ly_rc ly_store_get(struct ly_store *s, enum ly_row_kind kind,
+    const char *key, void *row, struct ly_why *why);
+/* Every row, in the order of keys; stops at the first that is not LY_OK. */
+typedef enum ly_rc ly_store_on_row(void *arg, const void *row,
+    struct ly_why *why);
+LY_MUST enum ly_rc ly_store_each(struct ly_store *s, enum ly_row_kind kind,
+    ly_store_on_row *on_row, void *arg, struct ly_why *why);
+
+/* "good", or what was wrong with the last write. */
+const char *ly_store_health(const struct ly_store *s);
+
+#endif
