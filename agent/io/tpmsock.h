@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A TPM on a Unix stream socket. Opened by tpm.c alone. */
+#ifndef LY_IO_TPMSOCK_H
+#define LY_IO_TPMSOCK_H
+
+#include "agent/io/tpm.h"
+
+LY_MUST enum ly_rc ly_tpmsock_open(uv_loop_t *loop, const char *path,
+    struct ly_tpm **out, struct ly_why *why);
+
+#endif
