@@ -60,7 +60,7 @@ enum ly_home_kind {
 
 /* A door names a connection and a chan on it; 0 is none. The shell makes
  * them, never uses one twice, and says when one is GONE. */
-typedef uint32_t ly_door;
+typedef uint64_t ly_door;
 
 struct ly_home_event {
 	enum ly_home_kind kind;

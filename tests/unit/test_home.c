@@ -1,0 +1,685 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/home/home.h"
+#include "tests/test.h"
+
+#define A "spiffe://north/host/a"
+#define B "spiffe://north/host/b"
+#define DOOR_A 11
+#define DOOR_B 22
+#define NOW 1000000
+
+static const struct ly_id vm = { { 1 } }, mig = { { 2 } }, mig2 = { { 3 } };
+static const uint8_t fresh[LY_SECRET_LEN] = { 42 };
+static const uint8_t hash1[32] = { 1 }, hash2[32] = { 2 };
+
+struct world {
+	struct ly_home home;
+	struct ly_home_todos todo; /* of the last step */
+	unsigned runs;
+};
+
+static void
+tell(struct world *w, struct ly_home_event ev)
+{
+	w->todo.n = 0;
+	ev.now = ev.now ? ev.now : NOW;
+	ly_home_step(&w->home, &ev, &w->todo);
+	for (unsigned i = 0; i < w->todo.n; i++)
+		w->runs += w->todo.act[i].act == LY_DO_RUN;
+}
+
+static const struct ly_home_todo *
+find(const struct world *w, enum ly_home_act act)
+{
+	for (unsigned i = 0; i < w->todo.n; i++)
+		if (w->todo.act[i].act == act)
+			return &w->todo.act[i];
+	return NULL;
+}
+
+static void
+disk(struct world *w, bool ok)
+{
+	WANT(find(w, LY_DO_WRITE));
+	tell(w, (struct ly_home_event){ .kind = LY_HOME_WRITTEN, .ok = ok });
+}
+
+static struct ly_ticket
+ticket(const struct world *w, const char *who, unsigned rights)
+{
+	struct ly_ticket t = { .vm = vm, .rights = (uint8_t)rights,
+		.from_epoch = w->home.rec.epoch,
+		.to_epoch = w->home.rec.epoch + 1, .expires = NOW + 60 };
+
+	ly_copy(t.holder, sizeof(t.holder), who);
+	if (rights & LY_MAY_MOVE)
+		t.mig = mig;
+	return t;
+}
+
+static void
+ask_attach(struct world *w, const char *who, ly_door door, unsigned rights)
+{
+	struct ly_ticket t = ticket(w, who, rights);
+
+	tell(w, (struct ly_home_event){ .kind = LY_HOME_ATTACH, .door = door,
+	    .who = who, .ticket = &t, .secret = fresh });
+}
+
+static void
+command(struct world *w, ly_door door, uint64_t epoch, uint64_t seq,
+    const uint8_t *hash)
+{
+	tell(w, (struct ly_home_event){ .kind = LY_HOME_COMMAND, .door = door,
+	    .who = A, .epoch = epoch, .seq = seq, .hash = hash });
+}
+
+static void
+answer(struct world *w)
+{
+	tell(w, (struct ly_home_event){ .kind = LY_HOME_ANSWER, .ok = true });
+}
+
+/* Attached to A in epoch 1, the guest's reset done as seq 1. */
+static struct world
+attached(void)
+{
+	struct ly_record rec = { .vm = vm };
+	struct world w = { .runs = 0 };
+
+	ly_home_init(&w.home, &rec);
+	ask_attach(&w, A, DOOR_A, LY_MAY_ATTACH);
+	disk(&w, true);
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+	    .door = DOOR_A, .who = A, .epoch = 1, .seq = 1,
+	    .op = LY_OP_INIT, .hash = hash1 });
+	answer(&w);
+	w.runs = 0;
+	return w;
+}
+
+static void
+stage(struct world *w, const char *who, ly_door door)
+{
+	struct ly_ticket t = ticket(w, who, LY_MAY_MOVE);
+
+	tell(w, (struct ly_home_event){ .kind = LY_HOME_PRESTAGE,
+	    .door = door, .who = who, .ticket = &t, .mig = mig });
+}
+
+static struct world
+prepared(void)
+{
+	struct world w = attached();
+
+	stage(&w, B, DOOR_B);
+	disk(&w, true);
+	return w;
+}
+
+static void
+release(struct world *w, uint64_t seq)
+{
+	tell(w, (struct ly_home_event){ .kind = LY_HOME_RELEASE,
+	    .door = DOOR_A, .who = A, .mig = mig, .epoch = 1, .seq = seq });
+}
+
+static void
+claim_with(struct world *w, const char *who, const struct ly_token *token)
+{
+	tell(w, (struct ly_home_event){ .kind = LY_HOME_CLAIM, .door = DOOR_B,
+	    .who = who, .mig = mig, .token = token, .secret = fresh });
+}
+
+static void
+claim(struct world *w, uint64_t seq)
+{
+	struct ly_token t = { .vm = vm, .mig = mig, .epoch = 1, .seq = seq };
+
+	claim_with(w, B, &t);
+}
+
+static void
+ask_abort(struct world *w, const char *who)
+{
+	tell(w, (struct ly_home_event){ .kind = LY_HOME_ABORT, .door = DOOR_A,
+	    .who = who, .mig = mig });
+}
+
+TEST(nobody_is_told_of_a_lease_before_it_is_on_disk)
+{
+	struct ly_record rec = { .vm = vm };
+	struct world w = { .runs = 0 };
+
+	ly_home_init(&w.home, &rec);
+	ask_attach(&w, A, DOOR_A, LY_MAY_ATTACH);
+	WANT(!find(&w, LY_DO_GRANT));
+	disk(&w, true);
+	WANT(find(&w, LY_DO_GRANT) && find(&w, LY_DO_GRANT)->rc == LY_OK);
+	WANT(w.home.rec.epoch == 1);
+}
+
+TEST(a_full_disk_refuses_the_lease_and_changes_nothing)
+{
+	struct ly_record rec = { .vm = vm };
+	struct world w = { .runs = 0 };
+
+	ly_home_init(&w.home, &rec);
+	ask_attach(&w, A, DOOR_A, LY_MAY_ATTACH);
+	disk(&w, false);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OUTSIDE);
+	WANT(w.home.rec.epoch == 0 && w.home.rec.state == LY_REC_DETACHED);
+	WANT(w.home.door == 0);
+}
+
+TEST(a_started_vm_must_reset_its_tpm_before_anything_else)
+{
+	struct ly_record rec = { .vm = vm };
+	struct world w = { .runs = 0 };
+
+	ly_home_init(&w.home, &rec);
+	ask_attach(&w, A, DOOR_A, LY_MAY_ATTACH);
+	disk(&w, true);
+	command(&w, DOOR_A, 1, 1, hash1);
+	WANT(w.runs == 0);
+	WANT(find(&w, LY_DO_KEEP_FAILURE) && find(&w, LY_DO_ANSWER));
+}
+
+TEST(a_command_asked_again_runs_once_and_gets_the_same_answer)
+{
+	struct world w = attached();
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	command(&w, DOOR_A, 1, 2, hash1); /* while it runs */
+	WANT(w.todo.n == 0);
+	answer(&w);
+	command(&w, DOOR_A, 1, 2, hash1); /* and after */
+	WANT(w.runs == 1);
+	WANT(find(&w, LY_DO_ANSWER)->seq == 2);
+}
+
+TEST(a_seq_used_twice_with_other_bytes_breaks_the_tpm_and_runs_nothing)
+{
+	struct world w = attached();
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	answer(&w);
+	command(&w, DOOR_A, 1, 2, hash2);
+	WANT(find(&w, LY_DO_ALARM));
+	WANT(find(&w, LY_DO_REFUSE)->rc == LY_MALFORMED);
+	command(&w, DOOR_A, 1, 3, hash1);
+	WANT(w.runs == 1);
+	WANT(find(&w, LY_DO_KEEP_FAILURE));
+}
+
+TEST(other_bytes_while_it_runs_break_the_tpm_when_it_has_answered)
+{
+	struct world w = attached();
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	command(&w, DOOR_A, 1, 2, hash2);
+	answer(&w);
+	command(&w, DOOR_A, 1, 3, hash1);
+	WANT(w.runs == 1);
+}
+
+TEST(a_reset_mends_a_broken_tpm)
+{
+	struct world w = attached();
+
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TPM_DEAD });
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+	    .door = DOOR_A, .who = A, .epoch = 1, .seq = 2,
+	    .op = LY_OP_INIT, .hash = hash1 });
+	answer(&w);
+	command(&w, DOOR_A, 1, 3, hash1);
+	WANT(w.runs == 2);
+}
+
+TEST(a_command_out_of_order_or_of_another_epoch_is_refused)
+{
+	struct world w = attached();
+
+	command(&w, DOOR_A, 1, 4, hash1);
+	WANT(find(&w, LY_DO_REFUSE)->rc == LY_MALFORMED);
+	command(&w, DOOR_A, 0, 2, hash1);
+	WANT(find(&w, LY_DO_REFUSE)->rc == LY_FENCED);
+	command(&w, DOOR_B, 1, 2, hash1);
+	WANT(find(&w, LY_DO_REFUSE)->rc == LY_FENCED);
+	WANT(w.runs == 0);
+}
+
+TEST(a_second_command_before_the_first_is_answered_is_refused)
+{
+	struct world w = attached();
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	command(&w, DOOR_A, 1, 3, hash2);
+	WANT(find(&w, LY_DO_REFUSE)->rc == LY_MALFORMED);
+	WANT(w.runs == 1);
+}
+
+TEST(a_tpm_that_dies_in_a_command_answers_failure_and_never_runs_it_again)
+{
+	struct world w = attached();
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TPM_DEAD });
+	WANT(find(&w, LY_DO_ALARM) && find(&w, LY_DO_KEEP_FAILURE));
+	answer(&w); /* too late */
+	WANT(w.todo.n == 0);
+	command(&w, DOOR_A, 1, 2, hash1);
+	WANT(find(&w, LY_DO_ANSWER));
+	WANT(w.runs == 1);
+}
+
+TEST(another_host_is_not_granted_a_lease_that_is_held)
+{
+	struct world w = attached();
+
+	ask_attach(&w, B, DOOR_B, LY_MAY_ATTACH);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_FENCED);
+	WANT(!find(&w, LY_DO_WRITE));
+}
+
+TEST(force_takes_the_lease_and_fences_the_holder)
+{
+	struct world w = attached();
+
+	ask_attach(&w, B, DOOR_B, LY_MAY_ATTACH | LY_MAY_FORCE);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_FENCE)->door == DOOR_A);
+	WANT(find(&w, LY_DO_GRANT)->door == DOOR_B);
+	command(&w, DOOR_A, 1, 2, hash1);
+	WANT(find(&w, LY_DO_REFUSE)->rc == LY_FENCED);
+	command(&w, DOOR_B, 2, 2, hash1);
+	WANT(find(&w, LY_DO_KEEP_FAILURE)); /* not before a reset */
+}
+
+TEST(a_ticket_is_good_for_one_holder_one_epoch_and_its_time)
+{
+	struct ly_record rec = { .vm = vm, .epoch = 5 };
+	struct world w = { .runs = 0 };
+	struct ly_ticket good, bad[5];
+
+	ly_home_init(&w.home, &rec);
+	good = ticket(&w, A, LY_MAY_ATTACH);
+	for (size_t i = 0; i < LY_COUNT(bad); i++)
+		bad[i] = good;
+	ly_copy(bad[0].holder, sizeof(bad[0].holder), B);
+	bad[1].from_epoch = 4;
+	bad[2].to_epoch = 5;
+	bad[3].expires = NOW;
+	bad[4].vm = mig;
+	for (size_t i = 0; i < LY_COUNT(bad); i++) {
+		tell(&w, (struct ly_home_event){ .kind = LY_HOME_ATTACH,
+		    .door = DOOR_A, .who = A, .ticket = &bad[i],
+		    .secret = fresh });
+		WANT(find(&w, LY_DO_GRANT)->rc == LY_REFUSED);
+	}
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_ATTACH,
+	    .door = DOOR_A, .who = A, .ticket = &good, .secret = fresh });
+	WANT(find(&w, LY_DO_WRITE));
+}
+
+TEST(a_lost_link_resumes_with_the_secret_and_only_with_it)
+{
+	struct world w = attached();
+	const uint8_t wrong[LY_SECRET_LEN] = { 7 };
+	struct ly_home_event ev = { .kind = LY_HOME_RESUME, .door = 33,
+		.who = A, .epoch = 1, .seq = 1, .secret = wrong };
+
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
+	    .door = DOOR_A });
+	tell(&w, ev);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_FENCED);
+	WANT(find(&w, LY_DO_ALARM));
+	ev.secret = fresh;
+	tell(&w, ev);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	command(&w, 33, 1, 2, hash1);
+	WANT(w.runs == 1);
+}
+
+TEST(an_answer_that_found_no_link_is_given_after_resume)
+{
+	struct world w = attached();
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
+	    .door = DOOR_A });
+	answer(&w);
+	WANT(!find(&w, LY_DO_ANSWER));
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_RESUME, .door = 33,
+	    .who = A, .epoch = 1, .seq = 2, .waiting = true,
+	    .secret = fresh });
+	command(&w, 33, 1, 2, hash1);
+	WANT(find(&w, LY_DO_ANSWER)->door == 33);
+	WANT(w.runs == 1);
+}
+
+TEST(after_our_restart_a_waiting_command_is_in_doubt_and_never_run)
+{
+	struct world w = attached();
+	struct ly_record rec = w.home.rec;
+
+	ly_home_init(&w.home, &rec);
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_RESUME, .door = 33,
+	    .who = A, .epoch = 1, .seq = 9, .waiting = true,
+	    .secret = fresh });
+	WANT(find(&w, LY_DO_ALARM));
+	WANT(find(&w, LY_DO_GRANT)->seq == 8);
+	command(&w, 33, 1, 9, hash1);
+	WANT(w.runs == 0);
+	WANT(find(&w, LY_DO_KEEP_FAILURE));
+}
+
+TEST(after_our_restart_an_idle_guest_goes_on)
+{
+	struct world w = attached();
+	struct ly_record rec = w.home.rec;
+
+	ly_home_init(&w.home, &rec);
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_RESUME, .door = 33,
+	    .who = A, .epoch = 1, .seq = 9, .secret = fresh });
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	command(&w, 33, 1, 10, hash1);
+	WANT(w.runs == 1);
+}
+
+TEST(a_migration_commits_at_the_claim_and_the_old_holder_is_fenced)
+{
+	struct world w = prepared();
+
+	command(&w, DOOR_A, 1, 2, hash1); /* it runs on while PREPARED */
+	answer(&w);
+	release(&w, 2);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_RELEASED)->rc == LY_OK);
+	claim(&w, 2);
+	WANT(!find(&w, LY_DO_GRANT));
+	disk(&w, true);
+	WANT(find(&w, LY_DO_GRANT)->epoch == 2);
+	WANT(find(&w, LY_DO_GRANT)->seq == 2);
+	WANT(find(&w, LY_DO_FENCE)->door == DOOR_A);
+	command(&w, DOOR_A, 1, 3, hash1);
+	WANT(find(&w, LY_DO_REFUSE)->rc == LY_FENCED);
+	command(&w, DOOR_B, 2, 3, hash1);
+	WANT(w.runs == 2);
+}
+
+TEST(a_command_caught_by_a_migration_is_known_again_by_its_seq)
+{
+	struct world w = prepared();
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	answer(&w);
+	release(&w, 2);
+	disk(&w, true);
+	claim(&w, 2);
+	disk(&w, true);
+	command(&w, DOOR_B, 2, 2, hash1); /* its answer never reached A */
+	WANT(find(&w, LY_DO_ANSWER)->door == DOOR_B);
+	WANT(w.runs == 1);
+}
+
+TEST(no_command_runs_between_release_and_the_outcome)
+{
+	struct world w = prepared();
+
+	release(&w, 1);
+	command(&w, DOOR_A, 1, 2, hash1); /* while it is written */
+	WANT(find(&w, LY_DO_REFUSE));
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_WRITTEN,
+	    .ok = true });
+	command(&w, DOOR_A, 1, 2, hash1);
+	WANT(find(&w, LY_DO_REFUSE));
+	claim(&w, 1);
+	command(&w, DOOR_A, 1, 2, hash1); /* while the claim is written */
+	WANT(find(&w, LY_DO_REFUSE));
+	WANT(w.runs == 0);
+}
+
+TEST(a_release_with_another_seq_or_a_running_command_is_refused)
+{
+	struct world w = prepared();
+
+	release(&w, 5);
+	WANT(find(&w, LY_DO_RELEASED)->rc == LY_MALFORMED);
+	command(&w, DOOR_A, 1, 2, hash1);
+	release(&w, 2);
+	WANT(find(&w, LY_DO_RELEASED)->rc == LY_MALFORMED);
+	WANT(w.home.rec.state == LY_REC_PREPARED);
+}
+
+TEST(a_claim_before_its_release_waits_for_it)
+{
+	struct world w = prepared();
+
+	claim(&w, 1);
+	WANT(w.todo.n == 0);
+	release(&w, 1);
+	disk(&w, true); /* RELEASED, and the claim is written at once */
+	WANT(find(&w, LY_DO_RELEASED)->rc == LY_OK);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	WANT(w.home.rec.epoch == 2);
+}
+
+TEST(a_claim_that_waits_is_refused_when_the_migration_is_aborted)
+{
+	struct world w = prepared();
+
+	claim(&w, 1);
+	ask_abort(&w, A);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_OUTCOME)->fate == LY_FATE_ABORTED);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_REFUSED);
+}
+
+TEST(memory_of_another_moment_cannot_claim)
+{
+	struct world w = prepared();
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	answer(&w);
+	release(&w, 2);
+	disk(&w, true);
+	claim(&w, 1);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_REFUSED);
+	WANT(find(&w, LY_DO_ALARM));
+	claim_with(&w, B, NULL); /* a MAC that did not fit */
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_REFUSED);
+	WANT(w.home.rec.epoch == 1);
+}
+
+TEST(only_the_host_that_was_prestaged_can_claim)
+{
+	struct world w = prepared();
+	struct ly_token t = { .vm = vm, .mig = mig, .epoch = 1, .seq = 1 };
+
+	release(&w, 1);
+	disk(&w, true);
+	claim_with(&w, "spiffe://south/host/c", &t);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_REFUSED);
+}
+
+TEST(abort_wins_when_it_comes_first_and_claim_is_told_so)
+{
+	struct world w = prepared();
+
+	release(&w, 1);
+	disk(&w, true);
+	ask_abort(&w, A);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_OUTCOME)->fate == LY_FATE_ABORTED);
+	claim(&w, 1);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_REFUSED);
+	WANT(w.home.rec.epoch == 1);
+	command(&w, DOOR_A, 1, 2, hash1); /* A goes on */
+	WANT(w.runs == 1);
+}
+
+TEST(claim_wins_when_it_comes_first_and_abort_is_told_so)
+{
+	struct world w = prepared();
+
+	release(&w, 1);
+	disk(&w, true);
+	claim(&w, 1);
+	disk(&w, true);
+	ask_abort(&w, A);
+	WANT(!find(&w, LY_DO_WRITE));
+	WANT(find(&w, LY_DO_OUTCOME)->fate == LY_FATE_CLAIMED);
+	WANT(find(&w, LY_DO_OUTCOME)->epoch == 2);
+}
+
+TEST(a_claim_whose_answer_was_lost_gets_the_same_answer)
+{
+	struct world w = prepared();
+
+	release(&w, 1);
+	disk(&w, true);
+	claim(&w, 1);
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
+	    .door = DOOR_B }); /* while it is written */
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_WRITTEN,
+	    .ok = true });
+	claim(&w, 1);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	WANT(find(&w, LY_DO_GRANT)->epoch == 2);
+	WANT(w.home.door == DOOR_B);
+}
+
+TEST(a_stranger_cannot_abort)
+{
+	struct world w = prepared();
+
+	ask_abort(&w, "spiffe://south/host/c");
+	WANT(find(&w, LY_DO_OUTCOME)->rc == LY_REFUSED);
+	WANT(!find(&w, LY_DO_WRITE));
+}
+
+TEST(a_migration_aborted_before_it_was_prepared_cannot_be_prepared)
+{
+	struct world w = attached();
+
+	ask_abort(&w, NULL); /* our manager */
+	disk(&w, true);
+	stage(&w, B, DOOR_B);
+	WANT(find(&w, LY_DO_STAGED)->rc == LY_REFUSED);
+}
+
+TEST(a_second_migration_is_refused_while_one_is_pending)
+{
+	struct world w = prepared();
+	struct ly_ticket t = ticket(&w, B, LY_MAY_MOVE);
+
+	t.mig = mig2;
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_PRESTAGE,
+	    .door = DOOR_B, .who = B, .ticket = &t, .mig = mig2 });
+	WANT(find(&w, LY_DO_STAGED)->rc == LY_REFUSED);
+	stage(&w, B, DOOR_B);
+	WANT(find(&w, LY_DO_STAGED)->rc == LY_OK);
+}
+
+TEST(a_destination_that_is_gone_past_its_time_is_forgotten)
+{
+	struct world w = prepared();
+	uint64_t epoch;
+
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TICK,
+	    .now = NOW + 1000 });
+	WANT(!find(&w, LY_DO_WRITE)); /* its link is there */
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
+	    .door = DOOR_B });
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TICK,
+	    .now = NOW + 1000 });
+	disk(&w, true);
+	WANT(w.home.rec.state == LY_REC_ATTACHED);
+	WANT(ly_record_fate(&w.home.rec, &mig, &epoch) == LY_FATE_ABORTED);
+}
+
+TEST(a_released_vm_waits_for_ever_rather_than_run_twice)
+{
+	struct world w = prepared();
+
+	release(&w, 1);
+	disk(&w, true);
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
+	    .door = DOOR_B });
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TICK,
+	    .now = NOW + 1000000 });
+	WANT(w.todo.n == 0);
+	WANT(w.home.rec.state == LY_REC_QUIESCED);
+}
+
+TEST(fates_are_kept_newest_first_and_the_oldest_falls_out)
+{
+	struct world w = attached();
+	uint64_t epoch;
+	struct ly_id id = { { 0 } };
+
+	for (uint8_t i = 1; i <= LY_FATES_KEPT + 1; i++) {
+		id.b[0] = i;
+		tell(&w, (struct ly_home_event){ .kind = LY_HOME_ABORT,
+		    .door = DOOR_A, .mig = id });
+		disk(&w, true);
+	}
+	WANT(ly_record_fate(&w.home.rec, &id, &epoch) == LY_FATE_ABORTED);
+	id.b[0] = 1;
+	WANT(ly_record_fate(&w.home.rec, &id, &epoch) == LY_FATE_UNKNOWN);
+}
+
+/* Any events in any order: the machine asserts H5 itself; here, that no two
+ * RUNs come without an answer between them, and that all is bounded. */
+TEST(random_events_never_run_two_commands_at_once)
+{
+	static const char *const who[] = { A, B, NULL };
+	uint32_t x = 12345;
+
+	for (unsigned round = 0; round < 300; round++) {
+		struct ly_record rec = { .vm = vm };
+		struct world w = { .runs = 0 };
+		bool running = false;
+
+		ly_home_init(&w.home, &rec);
+		for (unsigned i = 0; i < 400; i++) {
+			struct ly_token tok = { .vm = vm, .mig = mig };
+			struct ly_ticket t;
+			struct ly_home_event ev = { .now = NOW };
+
+			x = x * 1664525 + 1013904223;
+			ev.kind = (enum ly_home_kind)((x >> 8) %
+			    LY_HOME_KINDS);
+			if ((ev.kind == LY_HOME_WRITTEN) != w.home.writing &&
+			    (ev.kind == LY_HOME_WRITTEN || (x >> 30) == 0))
+				continue;
+			ev.who = who[(x >> 16) % 3];
+			if (ev.kind != LY_HOME_ABORT && !ev.who)
+				ev.who = A;
+			ev.door = 1 + (x >> 18) % 4;
+			ev.epoch = w.home.rec.epoch - ((x >> 20) % 4 == 0);
+			ev.seq = w.home.seq + (x >> 22) % 3;
+			ev.mig = mig;
+			ev.ok = (x >> 24) % 4 != 0;
+			ev.op = (x >> 26) % 2 ? LY_OP_INIT : LY_OP_TPM;
+			ev.hash = (x >> 27) % 2 ? hash1 : hash2;
+			ev.secret = fresh;
+			t = ticket(&w, ev.who ? ev.who : A, 7);
+			ev.ticket = &t;
+			tok.epoch = w.home.rec.epoch;
+			tok.seq = w.home.seq;
+			ev.token = &tok;
+			w.runs = 0;
+			tell(&w, ev);
+			if (ev.kind == LY_HOME_ANSWER ||
+			    ev.kind == LY_HOME_TPM_DEAD)
+				running = false;
+			WANT(w.runs == 0 || !running);
+			running |= w.runs > 0;
+		}
+	}
+}
+
+TEST_MAIN()
