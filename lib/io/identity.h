@@ -23,7 +23,8 @@ struct ly_peer {
 	char name[LY_NAME_MAX];	 /* NAME */
 	enum ly_role role;
 	char address[LY_ADDR_MAX]; /* of the socket's other end, for the log */
-	uint64_t not_after; /* of its certificate, seconds since 1970 */
+	uint64_t not_after; /* of its certificate or, on a connection, of ours
+			     * if that is sooner; seconds since 1970 */
 };
 
 /* Takes a SPIFFE id apart; LY_MALFORMED unless it is exactly of our form. */
@@ -36,7 +37,8 @@ void ly_spiffe_host(const char *site, const char *name,
 struct ly_identity_files {
 	const char *cert;  /* PEM, leaf first */
 	const char *key;   /* PEM, mode 0600 or tighter, else refused */
-	const char *trust; /* directory of SITE.pem, one CA each */
+	const char *trust; /* directory of SITE.pem, one CA each (and its next
+			    * one, while a site changes CAs) */
 };
 
 struct ly_identity;
@@ -45,6 +47,11 @@ struct ly_identity;
  * for our own site is an error. */
 LY_MUST enum ly_rc ly_identity_load(const struct ly_identity_files *files,
     struct ly_identity **out, struct ly_why *why);
+/* Reads the same files again (SIGHUP, after a renewal). On failure everything
+ * stays as it was. Connections that stand are not touched; they end at the
+ * not_after of the certificates they began with. */
+LY_MUST enum ly_rc ly_identity_reload(struct ly_identity *ids,
+    struct ly_why *why);
 void ly_identity_free(struct ly_identity *ids);
 const struct ly_peer *ly_identity_self(const struct ly_identity *ids);
 
