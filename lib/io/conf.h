@@ -3,7 +3,8 @@
  * Configuration files, INI-like (inih). Every key is a row of a table, which
  * checks it, prints it back (`-t`) and documents it (man page). Errors name
  * file, line and key, and what was expected; unknown sections and keys, and a
- * key given twice, are errors.
+ * key or a named section given twice, are errors. Limits: 256 KiB, 198
+ * characters a line, 256 sections, 128 rows in a table.
  */
 #ifndef LY_IO_CONF_H
 #define LY_IO_CONF_H
@@ -24,7 +25,7 @@ struct ly_conf_key {
 	const char *key;
 	enum ly_conf_kind kind;
 	size_t offset, size;
-	uint64_t most;
+	uint64_t most; /* of UINT; 0: any */
 	bool must;	  /* no default: it has to be there */
 	const char *deflt; /* as it would be written in the file; or NULL */
 	const char *what; /* one sentence for -t, --help and the man page */
@@ -45,7 +46,11 @@ typedef void *ly_conf_named(void *conf, const char *section, const char *name,
 LY_MUST enum ly_rc ly_conf_read(const char *path,
     const struct ly_conf_key *keys, size_t keys_n, ly_conf_named *named,
     void *conf, struct ly_why *why);
-/* Says an un-named section back, as it is understood, with defaults. `name`
+/* The same from memory; `path` is what errors name. */
+LY_MUST enum ly_rc ly_conf_parse(const char *path, const char *text,
+    size_t len, const struct ly_conf_key *keys, size_t keys_n,
+    ly_conf_named *named, void *conf, struct ly_why *why);
+/* Says a section back to stdout, as it is understood, with defaults. `name`
  * NULL for a plain section. */
 void ly_conf_say(const struct ly_conf_key *keys, size_t keys_n,
     const char *section, const char *name, const void *base);
