@@ -27,18 +27,23 @@ struct ly_conn;
 
 struct ly_conn_ops {
 	/* HELLO and WELCOME are exchanged. `peer` lives as long as the
-	 * connection. For the listener: return LY_OK to accept this purpose
-	 * from this peer, anything else closes (BYE with that code). */
+	 * connection. `hello` is the peer's; for the dialler his own, with
+	 * the peer's software. Return LY_OK to accept this purpose from this
+	 * peer, anything else closes (BYE with that code). Frames may be sent
+	 * from here. */
 	enum ly_rc (*on_open)(struct ly_conn *c, const struct ly_peer *peer,
 	    const struct ly_hello *hello, void *arg, struct ly_why *why);
 	/* A decoded frame; `m` and what it points to live during the call.
 	 * Anything but LY_OK closes the connection with that code. */
 	enum ly_rc (*on_frame)(struct ly_conn *c, unsigned type,
 	    const union ly_any *m, void *arg, struct ly_why *why);
-	/* The out buffer has drained below the low-water mark (optional). */
+	/* What had to wait has been taken, and ly_conn_pending() is small
+	 * again: at most 256 KiB (optional). */
 	void (*on_drain)(struct ly_conn *c, void *arg);
 	/* Once, and the last call: the connection is gone (or could not be
-	 * made). `why` is for the operator. */
+	 * made). `why` is for the operator. A listener hears it only of
+	 * connections whose on_open() returned LY_OK; of the others the log
+	 * tells. Always from the loop, never from within a call of ours. */
 	void (*on_close)(struct ly_conn *c, enum ly_rc rc, const char *why,
 	    void *arg);
 };
@@ -49,8 +54,8 @@ struct ly_net;
 /* `ids` must outlive it. `software` is told to peers ("lanyard-agent 0.1"). */
 LY_MUST enum ly_rc ly_net_new(uv_loop_t *loop, struct ly_identity *ids,
     const char *software, struct ly_net **out, struct ly_why *why);
-/* Closes every connection and listener; free when their handles are closed
- * (run the loop on). */
+/* Closes every listener and connection, each with its on_close(); frees itself
+ * when their handles are closed (run the loop on). No new calls after. */
 void ly_net_close(struct ly_net *net);
 
 /* Listens on "host:port" ("[::]:7000", "0.0.0.0:7000", "127.0.0.1:0"). New
@@ -61,9 +66,11 @@ LY_MUST enum ly_rc ly_net_listen(struct ly_net *net, const char *address,
 /* The port of the (last) listener. */
 unsigned ly_net_port(const struct ly_net *net);
 
-/* Dials once; no retry (see ly_dial). `want` is the SPIFFE id the peer must
- * have, or "*\/manager/..."-free: exact, or NULL for any trusted one. The
- * name is resolved asynchronously. on_close() tells of failure. */
+/* Dials once; no retry (see lib/io/dial.h). `want` is the SPIFFE id the peer
+ * must have, exactly; NULL for any trusted one. Of `hello` only purpose and mig
+ * are looked at. A name is resolved asynchronously and its addresses are tried
+ * one after the other. on_close() tells of failure, from the loop. NULL only
+ * when the net is closing (or memory is out). */
 struct ly_conn *ly_conn_dial(struct ly_net *net, const char *address,
     const char *want, const struct ly_hello *hello,
     const struct ly_conn_ops *ops, void *arg);
@@ -78,10 +85,25 @@ void *ly_conn_arg(const struct ly_conn *c);
 void ly_conn_send(struct ly_conn *c, unsigned type, const void *in);
 /* Bytes not yet taken by the kernel, for back pressure on a stream. */
 size_t ly_conn_pending(const struct ly_conn *c);
-/* Stops and goes on reading from the socket (back pressure inwards). */
+/* Stops and goes on reading from the socket (back pressure inwards). What has
+ * been read already, less than 512 KiB, is still delivered. */
 void ly_conn_hold(struct ly_conn *c, bool hold);
-/* Sends BYE{rc}, flushes what fits, closes; on_close() follows later, from
- * the loop, with `why`. Idempotent. */
+/* No frame is delivered from now on. What was sent and BYE{rc} are flushed as
+ * far as they fit; on_close() follows later, from the loop, with `rc` and
+ * `why`. Idempotent. */
 void ly_conn_close(struct ly_conn *c, enum ly_rc rc, const char *why);
+
+/* Other limits than those of lib/link for connections made from now on (tests,
+ * slow lines); they must outlive the net. And how many records are sent under
+ * one TLS key. */
+struct ly_link_limits;
+void ly_net_limits(struct ly_net *net, const struct ly_link_limits *limits,
+    uint64_t rekey_records);
+/* A net that is closed stays in memory while it is referenced. */
+void ly_net_ref(struct ly_net *net);
+void ly_net_unref(struct ly_net *net);
+uv_loop_t *ly_net_loop(const struct ly_net *net);
+/* Of the last PING that was answered; 0 if none was. */
+uint64_t ly_conn_rtt_ms(const struct ly_conn *c);
 
 #endif

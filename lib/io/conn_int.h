@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What net.c (the loop, sockets, listeners) and conn.c (TLS, frames, the
+ * machine's wishes) share; for these two only. */
+#ifndef LY_IO_CONN_INT_H
+#define LY_IO_CONN_INT_H
+
+#include "lib/io/conn.h"
+#include "lib/link/link.h"
+
+#define RAW_LEN (256u * 1024)  /* one read of the socket */
+#define PLAIN_LEN (64u * 1024) /* decrypted; longer frames get their own */
+#define ONCE (256u * 1024)     /* encrypted before a write */
+/* ... and what TLS makes of that: 22 bytes a record of 16 KiB, and a rest for
+ * alerts and key updates. */
+#define CIPHER_LEN (ONCE + 16u * 1024)
+#define OUT_MOST (32u << 20)   /* waiting to be sent; more is LY_FULL */
+#define CONNS_MOST 16384       /* of one net; more are closed at once */
+#define STRANGERS_MOST 512     /* accepted and not yet UP; the same */
+#define TICK_MS 250
+
+/* Bytes [at, len) of a buffer that grows and is given back when idle. */
+struct buf {
+	uint8_t *base;
+	size_t at, len, room;
+};
+
+struct ly_net {
+	uv_loop_t *loop;
+	struct ly_identity *ids;
+	char software[48];
+	uv_check_t check;
+	uv_prepare_t prepare;
+	uv_idle_t idle; /* runs while a flush has left some dirty */
+	uv_timer_t tick;
+	unsigned handles_n; /* of the net itself, not yet closed */
+	unsigned refs;
+	struct listener *listeners;
+	struct ly_conn *conns; /* all, doubly linked */
+	struct ly_conn *dirty;
+	unsigned conns_n, strangers_n;
+	const struct ly_link_limits *limits;
+	uint64_t rekey_records;
+	BIO_METHOD *method;
+	uint8_t *raw, *plain, *cipher;
+	size_t cipher_len; /* 0 outside of one call into OpenSSL */
+	bool closing;
+	uint64_t said_ms; /* of the log's limit for strangers */
+	unsigned said_n;
+};
+
+struct ly_conn {
+	struct ly_link link; /* decides */
+	struct ly_net *net;
+	struct ly_conn *next, *prev;
+	struct ly_conn *next_dirty;
+	const struct ly_conn_ops *ops;
+	void *arg;
+	struct ly_peer peer;
+	char address[LY_ADDR_MAX];
+	char want[LY_SPIFFE_MAX];
+	struct ly_hello hello; /* ours, or the peer's */
+
+	SSL *ssl;
+	const uint8_t *in; /* what the socket gave, for the BIO */
+	size_t in_len;
+	uint64_t records; /* sent under this key */
+
+	uv_tcp_t tcp;
+	uv_connect_t connecting;
+	uv_getaddrinfo_t resolving;
+	uv_write_t writing;
+	uv_shutdown_t shutting;
+	struct addrinfo *found, *trying;
+
+	struct buf out;	 /* frames not yet encrypted */
+	struct buf half; /* of one frame, while it is on its way in */
+	struct buf wire; /* encrypted, what the kernel did not take at once */
+	size_t took;	 /* uv's write queue at the last look */
+
+	struct ly_why why; /* of END */
+	enum ly_rc rc;
+	struct ly_why wish_why; /* of the owner's close, until it is granted */
+	enum ly_rc wish_rc;
+	int broken; /* a uv error met while sending; told by the flush */
+
+	bool dialled;
+	bool stranger;	 /* counts in strangers_n */
+	bool is_dirty;
+	bool wish;
+	bool opened;	 /* the owner knows it */
+	bool ended, told; /* END said by the machine; to the owner */
+	bool tcp_open, tcp_closing;
+	bool is_resolving;
+	bool is_writing;
+	bool shut, shut_done;
+	bool held;
+	bool crowded; /* on_drain is owed */
+	bool used;    /* buffers, since the last tick */
+};
+
+/* conn.c */
+struct ly_conn *ly_conn_new(struct ly_net *net, bool listening,
+    const struct ly_hello *hello, const struct ly_conn_ops *ops, void *arg);
+void ly_conn_free(struct ly_conn *c);
+BIO_METHOD *ly_conn_bio(void);
+void ly_conn_start(struct ly_conn *c);	 /* the socket is connected */
+void ly_conn_fail(struct ly_conn *c, enum ly_rc rc, const char *fmt, ...)
+    LY_PRINTF(3, 4);			 /* it is broken */
+void ly_conn_flush(struct ly_conn *c);	 /* one dirty connection */
+void ly_conn_tick(struct ly_conn *c, uint64_t wall_s);
+void ly_conn_dirty(struct ly_conn *c);
+
+/* net.c */
+void ly_net_drop(struct ly_conn *c);	 /* close the socket */
+void ly_net_maybe_free(struct ly_conn *c);
+void ly_net_stranger(struct ly_conn *c, bool stranger);
+void ly_net_log_stranger(struct ly_conn *c);
+
+#endif
