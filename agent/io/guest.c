@@ -393,7 +393,9 @@ read_ctrl(struct conn *c)
 static void
 go_on_ctrl(struct conn *c)
 {
-	feed(c, NULL, 0);
+	static const uint8_t none[1];
+
+	feed(c, none, 0);
 	if (!c->closing && ly_swtpm_want(&c->g->m) > 0)
 		unhold(c);
 }
