@@ -47,8 +47,8 @@ test_add(char *name, CMUnitTestFunction run)
 	for (char *c = name; *c; c++)
 		if (*c == '_')
 			*c = ' ';
-	test_list[test_list_n++] =
-	    (struct CMUnitTest){ .name = name, .test_func = run };
+	test_list[test_list_n++] = (struct CMUnitTest){ .name = name,
+		.test_func = run };
 }
 
 #define TEST(name)                                                             \
@@ -96,8 +96,9 @@ test_run(int argc, char **argv)
 		skip();                                                        \
 	} while (0)
 
-__attribute__((noreturn)) LY_PRINTF(3, 4) static inline void
-test_fail(const char *file, int line, const char *fmt, ...)
+__attribute__((noreturn))
+LY_PRINTF(3, 4) static inline void test_fail(const char *file, int line,
+    const char *fmt, ...)
 {
 	char text[2048];
 	va_list ap;
