@@ -15,6 +15,13 @@ BARE := deps help clean distclean format format-check
 SELF := check demo deps
 GOALS := $(or $(MAKECMDGOALS),all)
 
+# These two also build on every processor, unless told otherwise.
+ifneq ($(filter check demo,$(GOALS)),)
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+endif
+
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all deps check unit io e2e fuzz fuzz-programs fuzz-replay rooms format \
@@ -50,7 +57,7 @@ PURE := $(call sources,$(PURE_ROOMS))
 LIB_IO := $(call sources,lib/io)
 AGENT_IO := $(call sources,agent/io agent/net)
 MANAGER_IO := $(call sources,manager/io manager/store manager/api manager/ca)
-CLI := $(call sources,cli)
+CLI := $(filter-out cli/main.c,$(call sources,cli))
 
 UNIT := $(wildcard tests/unit/test_*.c)
 IO := $(wildcard tests/io/test_*.c)
@@ -58,7 +65,7 @@ FUZZ := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH := $(wildcard tests/bench/*.c)
 TESTLIB := $(filter-out $(UNIT) $(IO),$(call sources,tests/unit tests/io))
 
-ARCHIVES := $(addprefix $(BUILD)/lib,testlib.a agent.a manager.a io.a pure.a)
+ARCHIVES := $(addprefix $(BUILD)/lib,testlib.a agent.a manager.a cli.a io.a pure.a)
 BASE := $(BUILD)/libio.a $(BUILD)/libpure.a
 
 PROGRAMS := $(if $(wildcard agent/main.c),$(BUILD)/lanyard-agent) \
@@ -93,6 +100,7 @@ $(BUILD)/libpure.a: $(call objects,$(PURE))
 $(BUILD)/libio.a: $(call objects,$(LIB_IO))
 $(BUILD)/libagent.a: $(call objects,$(AGENT_IO))
 $(BUILD)/libmanager.a: $(call objects,$(MANAGER_IO))
+$(BUILD)/libcli.a: $(call objects,$(CLI))
 $(BUILD)/libtestlib.a: $(call objects,$(TESTLIB))
 
 define link
@@ -108,7 +116,7 @@ $(BUILD)/lanyard-manager: $(call objects,manager/main.c) \
 	$(BUILD)/libmanager.a $(BASE)
 	$(call link,$(SQLITE_LIBS))
 
-$(BUILD)/lanyard: $(call objects,$(CLI)) $(BASE)
+$(BUILD)/lanyard: $(call objects,cli/main.c) $(BUILD)/libcli.a $(BASE)
 	$(call link)
 
 # Except in tests/io, an io room is linked by those that include its headers;
@@ -118,7 +126,8 @@ includes = $(shell grep -lE '^.include "($(2))/' tests/$(1).c)
 rooms_of = $(BUILD)/libtestlib.a \
 	$(if $(call includes,$(1),agent/(io|net)),$(BUILD)/libagent.a) \
 	$(if $(call includes,$(1),manager/(io|store|api|ca)),\
-	$(BUILD)/libmanager.a) $(BASE)
+	$(BUILD)/libmanager.a) \
+	$(if $(call includes,$(1),cli),$(BUILD)/libcli.a) $(BASE)
 
 .SECONDEXPANSION:
 
@@ -137,9 +146,9 @@ $(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o \
 	$$(call rooms_of,fuzz/$$*)
 	$(call link,-fsanitize=fuzzer $(TEST_LIBS))
 
-$(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o \
-	$$(call rooms_of,bench/$$*)
-	$(call link,$(TEST_LIBS))
+# A tool of the bench is one file, and shares no code with what it measures.
+$(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
+	$(call link)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
