@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lanyard-agent's rooms and how they hang together, on one libuv loop:
+ *
+ *   control   the link to this site's manager: requests in, reports out
+ *   vms       the VMs on this host: guest endpoint, QEMU, migration, and the
+ *             away machine of each
+ *   links     one connection to each home that VMs here are bound to
+ *   homes     the VMs whose TPM is here: the home machine of each, its TPM,
+ *             and the records on disk
+ *
+ * A VM whose home is this very host takes the same path: its link is a
+ * "local" one, which hands messages over by a call.
+ */
+#ifndef LY_AGENT_IO_AGENT_H
+#define LY_AGENT_IO_AGENT_H
+
+#include "lib/io/conn.h"
+#include "lib/io/log.h"
+
+#define LY_AGENT_SOFTWARE "lanyard-agent " LY_VERSION
+#define LY_TPMS_MAX 4096
+
+struct ly_agent_tpm {
+	char name[LY_NAME_MAX];
+	char tcti[256];
+	bool allow_clear;
+};
+
+struct ly_agent_conf {
+	char cert[256], key[256], trust[256];
+	char listen[LY_ADDR_MAX];
+	char address[LY_ADDR_MAX]; /* told to others; default: listen */
+	char manager[LY_ADDR_MAX];
+	char state[256];
+	char run[256];
+	char qemu[256];
+	struct ly_agent_tpm *tpms;
+	size_t tpms_n;
+};
+
+struct ly_homes;
+struct ly_links;
+struct ly_vms;
+struct ly_control;
+
+struct ly_agent {
+	uv_loop_t *loop;
+	struct ly_agent_conf conf;
+	struct ly_identity *ids;
+	const struct ly_peer *self;
+	struct ly_net *net;
+	struct ly_homes *homes;
+	struct ly_links *links;
+	struct ly_vms *vms;
+	struct ly_control *control;
+};
+
+/* conf.c: reads FILE into `conf`; ly_agent_conf_say prints it back. */
+LY_MUST enum ly_rc ly_agent_conf_read(const char *path,
+    struct ly_agent_conf *conf, struct ly_why *why);
+void ly_agent_conf_say(const struct ly_agent_conf *conf);
+void ly_agent_conf_help(void);
+void ly_agent_conf_fini(struct ly_agent_conf *conf);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The homes on this host: one home machine (agent/home) for each VM bound
+ * here, its TPM, the answers kept, and the file of records.
+ *
+ * A visitor is one connection (or the local link) of an away side; it opens
+ * doors, one for each chan it uses. The shell turns its messages into events
+ * and the machine's list into messages, TPM commands and writes.
+ */
+#ifndef LY_AGENT_IO_HOMES_H
+#define LY_AGENT_IO_HOMES_H
+
+#include "agent/home/home.h"
+#include "agent/io/agent.h"
+
+struct ly_visitor;
+
+/* Reads the records; a file that is there and not whole is an error, never
+ * "no records". TPMs are opened at the first command that needs them. */
+LY_MUST enum ly_rc ly_homes_open(struct ly_agent *agent, struct ly_homes **out,
+    struct ly_why *why);
+/* Closes TPMs; freed when their handles are closed. */
+void ly_homes_close(struct ly_homes *homes);
+
+/* `say` sends a message back to this visitor. */
+typedef void ly_visitor_say(void *arg, unsigned type, const void *m);
+struct ly_visitor *ly_visitor_new(struct ly_homes *homes, const char *who,
+    ly_visitor_say *say, void *arg);
+/* Its doors are gone; nothing is said to it any more. */
+void ly_visitor_free(struct ly_visitor *v);
+/* One message of the LINK family from it. */
+LY_MUST enum ly_rc ly_visitor_hear(struct ly_visitor *v, unsigned type,
+    const union ly_any *m, struct ly_why *why);
+
+/* For our manager. `cb` is called once, perhaps at once. */
+typedef void ly_homes_done(void *arg, enum ly_rc rc, enum ly_fate fate,
+    uint64_t epoch, const char *why, const char *value);
+void ly_homes_bind(struct ly_homes *homes, const struct ly_bind *m,
+    ly_homes_done *cb, void *arg);
+void ly_homes_unbind(struct ly_homes *homes, const struct ly_id *vm,
+    ly_homes_done *cb, void *arg);
+void ly_homes_ask(struct ly_homes *homes, const struct ly_id *vm,
+    const struct ly_id *mig, bool abort, ly_homes_done *cb, void *arg);
+/* `value`: the record as a JSON object. */
+void ly_homes_show(struct ly_homes *homes, const struct ly_id *vm,
+    ly_homes_done *cb, void *arg);
+
+/* The names of this host's TPMs, with spaces between. */
+void ly_homes_tpms(const struct ly_homes *homes, char *out, size_t size);
+
+#endif

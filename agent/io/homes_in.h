@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What homes.c (events and deeds), home_tpm.c (the TPM behind a home) and
+ * home_ask.c (the manager's requests) share. Nobody else includes this.
+ */
+#ifndef LY_AGENT_IO_HOMES_IN_H
+#define LY_AGENT_IO_HOMES_IN_H
+
+#include "agent/io/homes.h"
+#include "agent/io/tpm.h"
+#include "agent/tpm/policy.h"
+
+/* An event that has to wait, with all it points to. */
+struct later {
+	struct later *next;
+	struct ly_home_event ev;
+	char who[LY_SPIFFE_MAX];
+	uint8_t secret[LY_SECRET_LEN], hash[32];
+	struct ly_ticket ticket;
+	struct ly_token token;
+	size_t len;
+	uint8_t body[];
+};
+
+/* A BIND or UNBIND whose write is under way. */
+struct binding {
+	ly_homes_done *done;
+	void *arg;
+};
+
+struct home {
+	struct home *next;
+	struct ly_homes *homes;
+	struct ly_home core;
+	struct ly_tpm *tpm; /* NULL until the first command */
+	struct ly_tpm_policy policy;
+	uint32_t running_code; /* TPM 2.0 code of what the TPM runs */
+	uint8_t locality;
+	uint8_t *kept; /* the answer to core.seq */
+	size_t kept_len, kept_room;
+	bool feeding;
+	struct later *later;
+	bool in_job; /* its record is in the file being written */
+	struct binding *binding;
+	bool leaving; /* UNBIND: not in the next file */
+};
+
+struct ly_door_slot {
+	ly_door id; /* 0: free */
+	struct home *home;
+	struct ly_visitor *visitor;
+	uint32_t chan;
+	bool once; /* closes with its OUTCOME */
+	ly_homes_done *done; /* of our manager's ABORT or QUERY */
+	void *arg;
+	size_t next; /* free list */
+};
+
+struct ly_visitor {
+	struct ly_homes *homes;
+	char who[LY_SPIFFE_MAX];
+	ly_visitor_say *say;
+	void *arg;
+	ly_door *chans; /* by chan */
+	size_t chans_n;
+};
+
+struct ly_homes {
+	struct ly_agent *agent;
+	struct home *first;
+	size_t homes_n;
+	struct ly_door_slot *doors;
+	size_t doors_n, free_door;
+	uint32_t door_serial;
+	bool job, again; /* a write is under way; another is wanted */
+	bool disk_ok;
+	uv_timer_t tick;
+};
+
+/* homes.c */
+void ly_home_feed(struct home *h, const struct ly_home_event *ev,
+    const void *body, size_t len);
+struct home *ly_home_of(struct ly_homes *hs, const struct ly_id *vm);
+struct home *ly_home_add(struct ly_homes *hs, const struct ly_record *rec);
+void ly_home_drop(struct ly_homes *hs, struct home *h);
+void ly_homes_write(struct ly_homes *hs);
+struct ly_door_slot *ly_home_door(struct ly_homes *hs, struct home *h);
+void ly_home_query(struct home *h, ly_door door, const char *who, bool abort,
+    const struct ly_id *mig);
+const struct ly_agent_tpm *ly_home_tpm_conf(const struct ly_homes *hs,
+    const char *name);
+
+/* home_tpm.c: runs a command, and feeds ANSWER or TPM_DEAD. */
+void ly_home_tpm_run(struct home *h, enum ly_op op, uint8_t locality,
+    struct ly_bytes body);
+void ly_home_tpm_cancel(struct home *h);
+void ly_home_tpm_close(struct home *h);
+
+/* home_ask.c: the write of a BIND or UNBIND is over; `h` may be freed. */
+void ly_home_bound(struct home *h, enum ly_rc rc, const char *why);
+
+#endif
