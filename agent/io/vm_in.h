@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What vms.c (a VM's life and the manager's requests), vm_tpm.c (guest and
+ * home) and vm_move.c (migrations) share. Nobody else includes this.
+ */
+#ifndef LY_AGENT_IO_VM_IN_H
+#define LY_AGENT_IO_VM_IN_H
+
+#include "agent/away/away.h"
+#include "agent/io/control.h"
+#include "agent/io/definition.h"
+#include "agent/io/dest.h"
+#include "agent/io/guest.h"
+#include "agent/io/links.h"
+#include "agent/io/qemu.h"
+#include "agent/io/source.h"
+#include "agent/io/vms.h"
+#include "lib/wire/signed.h"
+
+/* An event of the away machine that has to wait for the one under way. */
+struct pend {
+	struct pend *next;
+	struct ly_away_event ev;
+	uint8_t secret[LY_SECRET_LEN];
+	size_t len;
+	uint8_t body[];
+};
+
+struct vm {
+	struct vm *next;
+	struct ly_vms *vms;
+	struct ly_id id;
+	char name[LY_NAME_MAX];
+	char home[LY_SPIFFE_MAX], home_site[LY_NAME_MAX];
+	char source_id[LY_SPIFFE_MAX]; /* who may send us the stream */
+	char dir[200];
+	struct ly_definition *def;
+	enum ly_vmstate_kind state;
+	char why[LY_WHY_MAX]; /* of FAILED, or of what should be known */
+	bool leaving;	      /* DETACH is under way or done */
+	bool forgotten;	      /* to be freed when nothing is under way */
+
+	struct ly_away core;
+	bool feeding;
+	struct pend *pend;
+	struct ly_link_user user;
+	uint8_t *ticket;
+	size_t ticket_len;
+
+	struct ly_guest *guest;
+	bool guest_owed; /* the guest waits for the answer to `cmd` */
+	uint8_t *cmd;	 /* the one that is waiting or sent */
+	size_t cmd_len, cmd_room;
+	uint8_t locality; /* of `cmd` */
+	uint8_t init_locality;
+	uint8_t token[LY_TOKEN_MAX]; /* given (source) or taken (dest) */
+	size_t token_len;
+
+	struct ly_qemu *qemu;
+	struct ly_source *source;
+	struct ly_dest *dest;
+	struct ly_id mig;
+	bool want_release; /* RELEASE goes as soon as the TPM is idle */
+	uint64_t commands_before; /* seq when the migration began */
+	uint64_t state_bytes; /* of TPM state given to QEMU's stream: none */
+
+	/* Who waits for DONE; 0: nobody. */
+	uint32_t start_req, prepare_req, copy_req, stop_req;
+};
+
+/* What became of a migration that is over here. */
+struct past {
+	struct ly_id mig;
+	enum ly_rc rc;
+	enum ly_fate fate;
+	uint64_t epoch;
+	char why[LY_WHY_MAX];
+	char value[512];
+};
+
+#define LY_PAST_MAX 64
+
+struct ly_vms {
+	struct ly_agent *agent;
+	struct vm *first;
+	struct past past[LY_PAST_MAX]; /* a ring; the newest before `past_at` */
+	unsigned past_at;
+	uv_timer_t tick;
+	bool closing;
+	unsigned open; /* endpoints not yet closed */
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+/* vms.c */
+struct vm *ly_vm_of(struct ly_vms *vms, const struct ly_id *id);
+struct vm *ly_vm_of_mig(struct ly_vms *vms, const struct ly_id *mig);
+void ly_vm_state(struct vm *vm, enum ly_vmstate_kind state, const char *why);
+void ly_vm_alarm(struct vm *vm, const char *text);
+LY_MUST enum ly_rc ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why);
+/* Gives the lease back (if there is one), then forgets the VM. */
+void ly_vm_leave(struct vm *vm, const char *why);
+void ly_vm_forget(struct vm *vm);
+
+/* vm_tpm.c */
+void ly_vm_feed(struct vm *vm, const struct ly_away_event *ev,
+    const void *body, size_t len);
+LY_MUST enum ly_rc ly_vm_endpoint(struct vm *vm, enum ly_guest_mode mode,
+    struct ly_why *why);
+LY_MUST enum ly_rc ly_vm_join(struct vm *vm, const char *address,
+    struct ly_why *why);
+uint64_t ly_vm_now_ms(const struct vm *vm);
+/* What the away machine tells its owner. */
+void ly_vm_told(struct vm *vm, const struct ly_away_todo *t);
+
+/* vm_move.c */
+void ly_vm_told_move(struct vm *vm, const struct ly_away_todo *t);
+void ly_vm_qemu_ready(struct vm *vm);
+void ly_vm_release_if_idle(struct vm *vm);
+/* The agent ends: what is under way is let go. */
+void ly_vm_end_moves(struct vm *vm);
+void ly_vm_remember(struct ly_vms *vms, const struct ly_id *mig,
+    enum ly_rc rc, enum ly_fate fate, uint64_t epoch, const char *why,
+    const char *value);
+const struct past *ly_vms_past(const struct ly_vms *vms,
+    const struct ly_id *mig);
+
+#endif

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM's migrations on this host: the source's side (COPY, CALLOFF, SETTLE)
+ * and the destination's (the rest of PREPARE, the STREAM, DROP). The machines
+ * are in agent/stream; here they are joined to the lease.
+ */
+#include "agent/io/vm_in.h"
+
+#include <stdlib.h>
+
+static void
+done(struct ly_vms *vms, uint32_t req, enum ly_rc rc, enum ly_fate fate,
+    uint64_t epoch, const char *why, const char *value)
+{
+	ly_control_done(vms->agent->control, req, rc, fate, epoch, why, value);
+}
+
+/* ---- what is over ---- */
+
+const struct past *
+ly_vms_past(const struct ly_vms *vms, const struct ly_id *mig)
+{
+	for (unsigned i = 0; i < LY_PAST_MAX; i++)
+		if (!ly_id_none(mig) &&
+		    ly_id_same(&vms->past[i].mig, mig))
+			return &vms->past[i];
+	return NULL;
+}
+
+void
+ly_vm_remember(struct ly_vms *vms, const struct ly_id *mig, enum ly_rc rc,
+    enum ly_fate fate, uint64_t epoch, const char *why, const char *value)
+{
+	struct past *p = &vms->past[vms->past_at++ % LY_PAST_MAX];
+
+	*p = (struct past){ .mig = *mig, .rc = rc, .fate = fate,
+		.epoch = epoch };
+	ly_copy(p->why, sizeof(p->why), why);
+	ly_copy(p->value, sizeof(p->value), value);
+}
+
+static void
+forget_mig(struct vm *vm)
+{
+	vm->mig = (struct ly_id){ { 0 } };
+}
+
+/* ---- source ---- */
+
+static bool
+is_idle(void *arg)
+{
+	struct vm *vm = arg;
+
+	return ly_away_idle(&vm->core) ||
+	    ly_vm_now_ms(vm) - vm->core.waiting_since < 1000;
+}
+
+static void
+on_stopped(void *arg, bool won)
+{
+	struct vm *vm = arg;
+
+	ly_vm_state(vm, LY_VM_PAUSED,
+	    won ? "migrating: stopped by us" : "migrating: stopped by QEMU");
+}
+
+/* The guest stands still, but its last command may still be under way; the
+ * RELEASE goes when that is answered (ly_vm_feed). */
+static void
+release(void *arg)
+{
+	struct vm *vm = arg;
+
+	vm->want_release = true;
+	ly_vm_release_if_idle(vm);
+}
+
+void
+ly_vm_release_if_idle(struct vm *vm)
+{
+	if (!vm->want_release || !ly_away_idle(&vm->core))
+		return;
+	vm->want_release = false;
+	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_RELEASE,
+	    .mig = vm->mig }, NULL, 0);
+}
+
+static void
+query(void *arg, bool abort_)
+{
+	struct vm *vm = arg;
+
+	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_ASK,
+	    .mig = vm->mig, .abort = abort_ }, NULL, 0);
+}
+
+static uint64_t
+seq(void *arg)
+{
+	const struct vm *vm = arg;
+
+	return vm->core.seq;
+}
+
+static void
+on_progress(void *arg, const struct ly_progress *progress)
+{
+	struct vm *vm = arg;
+	struct ly_progress m = *progress;
+
+	ly_copy(m.home_site, sizeof(m.home_site), vm->home_site);
+	m.commands = vm->core.seq;
+	ly_control_report(vm->vms->agent->control, LY_PROGRESS, &m);
+}
+
+static void
+on_alarm(void *arg, const char *text)
+{
+	ly_vm_alarm(arg, text);
+}
+
+static void
+on_source_over(void *arg, const struct ly_source_result *r)
+{
+	struct vm *vm = arg;
+	struct ly_vms *vms = vm->vms;
+	bool moved = r->end == LY_SOURCE_MOVED;
+	enum ly_fate fate = moved ? LY_FATE_CLAIMED : LY_FATE_ABORTED;
+	char value[512];
+
+	ly_print(value, sizeof(value),
+	    "{\"memory_bytes\":%llu,\"total_ms\":%llu,\"downtime_ms\":%llu,"
+	    "\"qemu_downtime_ms\":%llu,\"tpm_state_bytes\":%llu,"
+	    "\"commands_before\":%llu,\"commands_after\":%llu}",
+	    (unsigned long long)r->bytes, (unsigned long long)r->total_ms,
+	    (unsigned long long)(r->resumed_ms > r->stopped_ms ?
+		    r->resumed_ms - r->stopped_ms : 0),
+	    (unsigned long long)r->qemu_downtime_ms,
+	    (unsigned long long)vm->state_bytes,
+	    (unsigned long long)vm->commands_before,
+	    (unsigned long long)vm->core.seq);
+	vm->source = NULL;
+	ly_vm_remember(vms, &vm->mig, r->rc, fate, vm->core.epoch, r->why,
+	    value);
+	done(vms, vm->copy_req, r->rc, fate, vm->core.epoch, r->why, value);
+	vm->copy_req = 0;
+	if (moved) {
+		ly_log(LY_NOTICE, vm->name, "moved: %s", value);
+		ly_vm_forget(vm);
+		return;
+	}
+	forget_mig(vm);
+	if (vm->guest && r->end == LY_SOURCE_STAYED)
+		ly_guest_attach_mode(vm->guest, LY_GUEST_ATTACHED);
+	if (r->end == LY_SOURCE_STAYED && vm->qemu)
+		ly_vm_state(vm, LY_VM_RUNNING, "");
+	else
+		ly_vm_leave(vm, r->why);
+}
+
+static const struct ly_source_ops source_ops = {
+	.is_idle = is_idle,
+	.on_stopped = on_stopped,
+	.release = release,
+	.query = query,
+	.seq = seq,
+	.on_progress = on_progress,
+	.on_alarm = on_alarm,
+	.on_over = on_source_over,
+};
+
+static const char *
+cannot_move(const struct vm *vm, const struct ly_copy *m)
+{
+	if (strcmp(vm->home_site, m->origin) != 0)
+		return "not a VM of that site";
+	if (vm->source)
+		return "another migration of this VM is under way";
+	if (vm->state != LY_VM_RUNNING || vm->leaving)
+		return "the VM does not run";
+	if (vm->def->external)
+		return "its hypervisor is not ours: migrate it with its own"
+		       " tools";
+	if (vm->core.state != LY_AWAY_HELD)
+		return "this host does not hold the VM's TPM";
+	return NULL;
+}
+
+void
+ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
+{
+	struct vm *vm = ly_vm_of(vms, &m->vm);
+	const struct past *p = ly_vms_past(vms, &m->mig);
+	struct ly_source_params params = { .loop = vms->agent->loop,
+		.net = vms->agent->net, .vm = m->vm, .mig = m->mig,
+		.dest = m->dest, .dest_address = m->dest_address,
+		.bandwidth = m->bandwidth, .downtime_ms = m->downtime_ms };
+	struct ly_why why;
+	const char *no;
+
+	if (p) {
+		done(vms, m->req, p->rc, p->fate, p->epoch, p->why, p->value);
+		return;
+	}
+	if (!vm) {
+		done(vms, m->req, LY_UNKNOWN, LY_FATE_UNKNOWN, 0,
+		    "no such VM on this host", "");
+		return;
+	}
+	if (vm->source && ly_id_same(&vm->mig, &m->mig)) {
+		vm->copy_req = m->req; /* asked again: the answer is to come */
+		return;
+	}
+	no = cannot_move(vm, m);
+	if (no) {
+		done(vms, m->req, LY_REFUSED, LY_FATE_UNKNOWN, 0, no, "");
+		return;
+	}
+	params.qemu = vm->qemu;
+	vm->mig = m->mig;
+	vm->copy_req = m->req;
+	vm->commands_before = vm->core.seq;
+	vm->state_bytes = 0;
+	if (ly_source_start(&params, &source_ops, vm, &vm->source, &why) ==
+	    LY_OK)
+		return;
+	forget_mig(vm);
+	vm->copy_req = 0;
+	done(vms, m->req, LY_OUTSIDE, LY_FATE_ABORTED, 0, why.text, "");
+}
+
+void
+ly_vms_calloff(struct ly_vms *vms, const struct ly_request *m)
+{
+	struct vm *vm = ly_vm_of_mig(vms, &m->mig);
+
+	if (vm && vm->source && strcmp(vm->home_site, m->origin) == 0)
+		ly_source_calloff(vm->source);
+	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
+}
+
+/* The manager has read the home's record for a source that cannot reach it. */
+void
+ly_vms_settle(struct ly_vms *vms, const struct ly_request *m)
+{
+	struct vm *vm = ly_vm_of_mig(vms, &m->mig);
+
+	if (vm && vm->source && strcmp(vm->home_site, m->origin) == 0 &&
+	    vm->core.asking)
+		ly_vm_feed(vm, &(struct ly_away_event){
+		    .kind = LY_AWAY_SETTLED, .mig = m->mig,
+		    .fate = (enum ly_fate)m->flag, .epoch = m->epoch }, NULL,
+		    0);
+	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
+}
+
+/* ---- destination ---- */
+
+static void
+on_listening(void *arg)
+{
+	struct vm *vm = arg;
+
+	done(vm->vms, vm->prepare_req, LY_OK, LY_FATE_OPEN, 0, "",
+	    vm->vms->agent->conf.address);
+	vm->prepare_req = 0;
+}
+
+static void
+claim(void *arg, uint64_t seq_)
+{
+	(void)seq_; /* the token says it, under the home's own MAC */
+	ly_vm_feed(arg, &(struct ly_away_event){ .kind = LY_AWAY_CLAIM }, NULL,
+	    0);
+}
+
+static void
+on_dest_over(void *arg, const struct ly_dest_result *r)
+{
+	struct vm *vm = arg;
+	bool runs = r->end == LY_DEST_RUNS;
+
+	vm->dest = NULL;
+	ly_vm_remember(vm->vms, &vm->mig, r->rc,
+	    r->epoch ? LY_FATE_CLAIMED : LY_FATE_ABORTED, r->epoch, r->why,
+	    "");
+	if (!runs) {
+		ly_copy(vm->why, sizeof(vm->why), r->why);
+		ly_vm_leave(vm, r->why);
+		return;
+	}
+	ly_vm_state(vm, LY_VM_RUNNING, "");
+	forget_mig(vm);
+}
+
+static const struct ly_dest_ops dest_ops = {
+	.on_listening = on_listening,
+	.claim = claim,
+	.on_alarm = on_alarm,
+	.on_over = on_dest_over,
+};
+
+/* The empty QEMU answers: now it may listen. */
+void
+ly_vm_qemu_ready(struct vm *vm)
+{
+	struct ly_dest_params params = { .loop = vm->vms->agent->loop,
+		.qemu = vm->qemu, .vm = vm->id, .mig = vm->mig,
+		.source = vm->source_id };
+	struct ly_why why;
+
+	if (ly_dest_start(&params, &dest_ops, vm, &vm->dest, &why) != LY_OK)
+		ly_vm_leave(vm, why.text);
+}
+
+enum ly_rc
+ly_vms_stream(struct ly_vms *vms, struct ly_conn *c,
+    const struct ly_peer *peer, const struct ly_hello *hello,
+    struct ly_why *why)
+{
+	struct vm *vm = ly_vm_of_mig(vms, &hello->mig);
+	char id[LY_ID_TEXT];
+
+	if (!vm || !vm->dest)
+		return ly_fail(why, LY_UNKNOWN, "no migration %s expected",
+		    ly_id_text(&hello->mig, id));
+	if (strcmp(peer->id, vm->source_id) != 0)
+		return ly_fail(why, LY_REFUSED,
+		    "migration %s comes from %s, not from %s",
+		    ly_id_text(&hello->mig, id), vm->source_id, peer->id);
+	return ly_dest_stream(vm->dest, c, why);
+}
+
+void
+ly_vms_drop(struct ly_vms *vms, const struct ly_request *m)
+{
+	struct vm *vm = ly_vm_of_mig(vms, &m->mig);
+
+	if (vm && strcmp(vm->home_site, m->origin) == 0) {
+		if (vm->dest)
+			ly_dest_drop(vm->dest);
+		else if (vm->state == LY_VM_INCOMING)
+			ly_vm_leave(vm, "the migration was aborted");
+	}
+	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
+}
+
+/* ---- what the away machine tells ---- */
+
+static void
+told_staged(struct vm *vm, const struct ly_away_todo *t)
+{
+	struct ly_why why = { "" };
+
+	if (t->rc == LY_OK && ly_vm_run(vm, true, &why) == LY_OK)
+		return;
+	if (t->rc != LY_OK)
+		ly_fail(&why, t->rc, "the home refused the migration (%s)",
+		    ly_rc_name(t->rc));
+	ly_copy(vm->why, sizeof(vm->why), why.text);
+	ly_vm_leave(vm, why.text);
+}
+
+static void
+told_claim(struct vm *vm, const struct ly_away_todo *t)
+{
+	if (t->rc == LY_OK && vm->guest)
+		ly_guest_attach_mode(vm->guest, LY_GUEST_ATTACHED);
+	if (vm->dest)
+		ly_dest_granted(vm->dest, t->rc, vm->core.epoch);
+	else if (t->rc == LY_OK) /* our QEMU died while we asked */
+		ly_vm_feed(vm, &(struct ly_away_event){
+		    .kind = LY_AWAY_DETACH }, NULL, 0);
+	else
+		ly_vm_forget(vm);
+}
+
+static void
+told_release(struct vm *vm, const struct ly_away_todo *t)
+{
+	if (t->rc == LY_BUSY)
+		vm->want_release = true;
+	else if (vm->source)
+		ly_source_released(vm->source, t->rc);
+}
+
+static void
+told_fate(struct vm *vm, const struct ly_away_todo *t)
+{
+	if (vm->source)
+		ly_source_fate(vm->source, t->rc, t->fate);
+}
+
+static void
+told_fenced(struct vm *vm, const struct ly_away_todo *t)
+{
+	(void)t;
+	ly_vm_alarm(vm, "another host holds this VM's TPM: this copy is"
+	    " stopped");
+	ly_vm_state(vm, LY_VM_FAILED, "fenced by its home");
+	if (vm->guest)
+		ly_guest_attach_mode(vm->guest, LY_GUEST_GONE);
+	if (vm->qemu && !vm->source)
+		ly_qemu_stop(vm->qemu, NULL, NULL);
+}
+
+void
+ly_vm_told_move(struct vm *vm, const struct ly_away_todo *t)
+{
+	static void (*const told[LY_AWAY_KINDS])(struct vm *vm,
+	    const struct ly_away_todo *t) = {
+		[LY_AWAY_STAGE] = told_staged,
+		[LY_AWAY_CLAIM] = told_claim,
+		[LY_AWAY_RELEASE] = told_release,
+		[LY_AWAY_ASK] = told_fate,
+		[LY_AWAY_HEAR_FENCE] = told_fenced,
+	};
+
+	if (told[t->what])
+		told[t->what](vm, t);
+}
+
+void
+ly_vm_end_moves(struct vm *vm)
+{
+	if (vm->source)
+		ly_source_close(vm->source);
+	if (vm->dest)
+		ly_dest_close(vm->dest);
+	vm->source = NULL;
+	vm->dest = NULL;
+}

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM's life on this host:
+ *
+ *   START    join the link, ATTACH, endpoint, QEMU            -> RUNNING
+ *   PREPARE  join the link, PRESTAGE, endpoint, QEMU -S       -> INCOMING
+ *            (vm_move.c takes it from there)                  -> RUNNING
+ *   the end  QEMU has exited: DETACH, then everything is freed
+ *
+ * A struct vm is freed only through ly_vm_forget(), and there only when its
+ * away machine is not being fed.
+ */
+#include "agent/io/vm_in.h"
+
+#include "lib/io/file.h"
+
+#include <stdlib.h>
+
+#define TICK_MS 50
+
+/* ---- finding and telling ---- */
+
+struct vm *
+ly_vm_of(struct ly_vms *vms, const struct ly_id *id)
+{
+	for (struct vm *vm = vms->first; vm; vm = vm->next)
+		if (ly_id_same(&vm->id, id))
+			return vm;
+	return NULL;
+}
+
+struct vm *
+ly_vm_of_mig(struct ly_vms *vms, const struct ly_id *mig)
+{
+	for (struct vm *vm = vms->first; vm; vm = vm->next)
+		if (!ly_id_none(mig) && ly_id_same(&vm->mig, mig))
+			return vm;
+	return NULL;
+}
+
+static void
+done(struct ly_vms *vms, uint32_t req, enum ly_rc rc, const char *why)
+{
+	ly_control_done(vms->agent->control, req, rc, LY_FATE_UNKNOWN, 0, why,
+	    "");
+}
+
+static void
+report(const struct vm *vm)
+{
+	struct ly_vmstate m = { .vm = vm->id, .mig = vm->mig,
+		.state = (uint8_t)vm->state, .epoch = vm->core.epoch,
+		.seq = vm->core.seq };
+
+	ly_copy(m.home_site, sizeof(m.home_site), vm->home_site);
+	ly_copy(m.host, sizeof(m.host), vm->vms->agent->self->name);
+	ly_copy(m.why, sizeof(m.why), vm->why);
+	ly_control_report(vm->vms->agent->control, LY_VMSTATE, &m);
+}
+
+void
+ly_vms_report(struct ly_vms *vms)
+{
+	for (struct vm *vm = vms->first; vm; vm = vm->next)
+		report(vm);
+}
+
+void
+ly_vm_state(struct vm *vm, enum ly_vmstate_kind state, const char *why)
+{
+	vm->state = state;
+	ly_copy(vm->why, sizeof(vm->why), why);
+	ly_log(LY_NOTICE, vm->name, "%s%s%s", ly_vmstate_name(state),
+	    *why ? ": " : "", why);
+	report(vm);
+}
+
+void
+ly_vm_alarm(struct vm *vm, const char *text)
+{
+	struct ly_alarm m = { .vm = vm->id };
+
+	ly_log_alarm(vm->name, "%s", text);
+	ly_copy(m.home_site, sizeof(m.home_site), vm->home_site);
+	ly_copy(m.host, sizeof(m.host), vm->vms->agent->self->name);
+	ly_copy(m.text, sizeof(m.text), text);
+	ly_control_report(vm->vms->agent->control, LY_ALARM, &m);
+}
+
+/* ---- the end ---- */
+
+static void
+on_endpoint_closed(void *arg)
+{
+	struct ly_vms *vms = arg;
+
+	if (--vms->open == 0 && vms->closing)
+		vms->closed(vms->closed_arg);
+}
+
+static void
+vm_free(struct vm *vm)
+{
+	struct vm **at = &vm->vms->first;
+
+	while (*at != vm)
+		at = &(*at)->next;
+	*at = vm->next;
+	free(vm->def);
+	free(vm->ticket);
+	if (vm->cmd)
+		ly_wipe(vm->cmd, vm->cmd_room);
+	free(vm->cmd);
+	ly_wipe(&vm->core, sizeof(vm->core));
+	free(vm);
+}
+
+/* Answers whoever still waits for something of this VM. */
+static void
+tell_askers(struct vm *vm, enum ly_rc rc)
+{
+	const char *why = *vm->why ? vm->why : "the VM is gone";
+
+	done(vm->vms, vm->start_req, rc, why);
+	done(vm->vms, vm->prepare_req, rc, why);
+	done(vm->vms, vm->stop_req, LY_OK, "");
+	vm->start_req = vm->prepare_req = vm->stop_req = 0;
+}
+
+void
+ly_vm_forget(struct vm *vm)
+{
+	vm->forgotten = true;
+	if (vm->feeding)
+		return; /* ly_vm_feed() comes back here */
+	if (vm->guest)
+		ly_guest_close(vm->guest, on_endpoint_closed);
+	vm->guest = NULL;
+	if (vm->qemu)
+		ly_qemu_leave(vm->qemu);
+	vm->qemu = NULL;
+	ly_link_leave(&vm->user);
+	vm->state = LY_VM_NONE;
+	report(vm);
+	tell_askers(vm, LY_OUTSIDE);
+	vm_free(vm);
+}
+
+void
+ly_vm_leave(struct vm *vm, const char *why)
+{
+	if (vm->leaving)
+		return;
+	vm->leaving = true;
+	if (!*vm->why)
+		ly_copy(vm->why, sizeof(vm->why), why);
+	ly_log(LY_NOTICE, vm->name, "leaving: %s", why);
+	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_DETACH },
+	    NULL, 0);
+}
+
+/* ---- QEMU ---- */
+
+static void
+on_ready(void *arg)
+{
+	struct vm *vm = arg;
+
+	if (vm->dest || vm->core.state == LY_AWAY_STAGED) {
+		ly_vm_qemu_ready(vm);
+		return;
+	}
+	ly_vm_state(vm, LY_VM_RUNNING, "");
+	ly_control_done(vm->vms->agent->control, vm->start_req, LY_OK,
+	    LY_FATE_UNKNOWN, vm->core.epoch, "", "");
+	vm->start_req = 0;
+}
+
+static void
+on_event(void *arg, const char *name, const json_t *data)
+{
+	struct vm *vm = arg;
+
+	(void)data;
+	if (strcmp(name, "RESET") == 0 || strcmp(name, "SHUTDOWN") == 0)
+		ly_log(LY_INFO, vm->name, "QEMU says %s", name);
+}
+
+/* A migration under way hears of it first (the tap), and settles what has to
+ * be settled before the lease is given back. */
+static void
+on_qemu_exit(void *arg, int status, const char *why)
+{
+	struct vm *vm = arg;
+	char text[LY_WHY_MAX];
+
+	vm->qemu = NULL;
+	ly_print(text, sizeof(text), "QEMU ended (%d)%s%s", status,
+	    *why ? ": " : "", why);
+	if (status != 0)
+		ly_copy(vm->why, sizeof(vm->why), text);
+	ly_log(LY_NOTICE, vm->name, "%s", text);
+	if (!vm->source && !vm->dest)
+		ly_vm_leave(vm, text);
+}
+
+static const struct ly_qemu_ops qemu_ops = {
+	.on_ready = on_ready,
+	.on_event = on_event,
+	.on_exit = on_qemu_exit,
+};
+
+enum ly_rc
+ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why)
+{
+	char socket[220];
+	struct ly_qemu_params params = {
+		.binary = vm->vms->agent->conf.qemu,
+		.dir = vm->dir,
+		.name = vm->name,
+		.id = vm->id,
+		.definition = vm->def,
+		.tpm_socket = socket,
+		.incoming = incoming,
+	};
+	enum ly_rc rc = ly_vm_endpoint(vm,
+	    incoming ? LY_GUEST_INCOMING : LY_GUEST_BEFORE, why);
+
+	if (rc != LY_OK)
+		return rc;
+	vm->vms->open++;
+	ly_print(socket, sizeof(socket), "%s/tpm.ctrl", vm->dir);
+	if (vm->def->external) {
+		on_ready(vm);
+		return LY_OK;
+	}
+	return ly_qemu_start(vm->vms->agent->loop, &params, &qemu_ops, vm,
+	    &vm->qemu, why);
+}
+
+/* ---- START ---- */
+
+/* What the away machine tells: a start, and the end. Migrations: vm_move.c. */
+void
+ly_vm_told(struct vm *vm, const struct ly_away_todo *t)
+{
+	struct ly_why why;
+
+	if (t->what == LY_AWAY_DETACH && t->rc != LY_REFUSED) {
+		ly_vm_forget(vm);
+		return;
+	}
+	if (t->what != LY_AWAY_ATTACH) {
+		ly_vm_told_move(vm, t);
+		return;
+	}
+	if (t->rc != LY_OK) {
+		ly_print(vm->why, sizeof(vm->why),
+		    "the home did not grant the lease (%s)",
+		    ly_rc_name(t->rc));
+		done(vm->vms, vm->start_req, t->rc, vm->why);
+		vm->start_req = 0;
+		ly_vm_forget(vm);
+	} else if (ly_vm_run(vm, false, &why) != LY_OK) {
+		ly_vm_leave(vm, why.text);
+	}
+}
+
+static struct vm *
+vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	struct ly_peer home;
+	enum ly_rc rc;
+
+	if (!vm)
+		abort();
+	vm->def = calloc(1, sizeof(*vm->def));
+	vm->ticket = malloc(m->ticket.len + 1);
+	if (!vm->def || !vm->ticket)
+		abort();
+	vm->vms = vms;
+	vm->id = m->vm;
+	ly_away_init(&vm->core);
+	memcpy(vm->ticket, m->ticket.at, m->ticket.len);
+	vm->ticket_len = m->ticket.len;
+	ly_copy(vm->name, sizeof(vm->name), m->name);
+	ly_copy(vm->home, sizeof(vm->home), m->home);
+	ly_copy(vm->source_id, sizeof(vm->source_id), m->source);
+	ly_print(vm->dir, sizeof(vm->dir), "%s/%s", vms->agent->conf.run,
+	    m->name);
+	vm->next = vms->first;
+	vms->first = vm;
+	rc = ly_spiffe_parse(m->home, &home, why);
+	if (rc == LY_OK && strcmp(home.site, m->origin) != 0)
+		rc = ly_fail(why, LY_REFUSED,
+		    "site %s may not ask about a VM of site %s", m->origin,
+		    home.site);
+	if (rc == LY_OK && !ly_name_good(m->name))
+		rc = ly_fail(why, LY_REFUSED, "bad VM name");
+	if (rc == LY_OK)
+		rc = ly_definition_check((const char *)m->definition.at,
+		    m->definition.len, vm->def, why);
+	if (rc == LY_OK)
+		rc = ly_file_mkdir(vm->dir, 0700, why);
+	if (rc != LY_OK) {
+		vm_free(vm);
+		return NULL;
+	}
+	ly_copy(vm->home_site, sizeof(vm->home_site), home.site);
+	return vm;
+}
+
+/* A VM that is new here, with the link joined and `kind` asked. */
+static void
+begin(struct ly_vms *vms, const struct ly_start *m, enum ly_away_kind kind)
+{
+	struct ly_why why = { "refused" };
+	struct vm *vm = vm_new(vms, m, &why);
+
+	if (!vm) {
+		done(vms, m->req, LY_REFUSED, why.text);
+		return;
+	}
+	vm->mig = m->mig;
+	if (kind == LY_AWAY_ATTACH)
+		vm->start_req = m->req;
+	else
+		vm->prepare_req = m->req;
+	ly_vm_state(vm,
+	    kind == LY_AWAY_ATTACH ? LY_VM_STARTING : LY_VM_INCOMING, "");
+	if (ly_vm_join(vm, m->home_address, &why) != LY_OK) {
+		ly_copy(vm->why, sizeof(vm->why), why.text);
+		ly_vm_forget(vm);
+		return;
+	}
+	ly_vm_feed(vm, &(struct ly_away_event){ .kind = kind, .mig = m->mig },
+	    NULL, 0);
+}
+
+static bool
+may_ask(const struct vm *vm, const char *origin)
+{
+	return strcmp(vm->home_site, origin) == 0;
+}
+
+void
+ly_vms_start(struct ly_vms *vms, const struct ly_start *m)
+{
+	struct vm *vm = ly_vm_of(vms, &m->vm);
+
+	if (!vm) {
+		begin(vms, m, LY_AWAY_ATTACH);
+	} else if (!may_ask(vm, m->origin)) {
+		done(vms, m->req, LY_REFUSED, "not a VM of that site");
+	} else if (vm->state == LY_VM_RUNNING && !vm->leaving) {
+		ly_control_done(vms->agent->control, m->req, LY_OK,
+		    LY_FATE_UNKNOWN, vm->core.epoch, "", "");
+	} else if (vm->state == LY_VM_STARTING && !vm->leaving) {
+		vm->start_req = m->req;
+	} else {
+		done(vms, m->req, LY_BUSY, "the VM is still here");
+	}
+}
+
+void
+ly_vms_prepare(struct ly_vms *vms, const struct ly_start *m)
+{
+	struct vm *vm = ly_vm_of(vms, &m->vm);
+	const struct past *past = ly_vms_past(vms, &m->mig);
+
+	if (past) {
+		done(vms, m->req, LY_REFUSED, "this migration is over here");
+	} else if (!vm) {
+		begin(vms, m, LY_AWAY_STAGE);
+	} else if (!may_ask(vm, m->origin)) {
+		done(vms, m->req, LY_REFUSED, "not a VM of that site");
+	} else if (!ly_id_same(&vm->mig, &m->mig) || vm->leaving) {
+		done(vms, m->req, LY_BUSY, "the VM is here already");
+	} else if (vm->prepare_req) {
+		vm->prepare_req = m->req;
+	} else {
+		ly_control_done(vms->agent->control, m->req, LY_OK,
+		    LY_FATE_OPEN, 0, "", vms->agent->conf.address);
+	}
+}
+
+void
+ly_vms_stop(struct ly_vms *vms, const struct ly_request *m)
+{
+	struct vm *vm = ly_vm_of(vms, &m->vm);
+
+	if (!vm) {
+		done(vms, m->req, LY_OK, "");
+	} else if (!may_ask(vm, m->origin)) {
+		done(vms, m->req, LY_REFUSED, "not a VM of that site");
+	} else if (vm->source || vm->dest) {
+		done(vms, m->req, LY_BUSY, "the VM is in a migration");
+	} else {
+		vm->stop_req = m->req;
+		if (!vm->qemu)
+			ly_vm_leave(vm, "stopped");
+		else if (m->flag)
+			ly_qemu_quit(vm->qemu);
+		else
+			ly_qemu_powerdown(vm->qemu, NULL, NULL);
+	}
+}
+
+/* ---- time, opening, closing ---- */
+
+static void
+on_tick(uv_timer_t *timer)
+{
+	struct ly_vms *vms = timer->data;
+	struct vm *next;
+
+	for (struct vm *vm = vms->first; vm; vm = next) {
+		next = vm->next;
+		if (vm->core.retry_at || vm->core.waiting_since)
+			ly_vm_feed(vm, &(struct ly_away_event){
+			    .kind = LY_AWAY_TICK }, NULL, 0);
+	}
+}
+
+enum ly_rc
+ly_vms_open(struct ly_agent *agent, struct ly_vms **out, struct ly_why *why)
+{
+	struct ly_vms *vms = calloc(1, sizeof(*vms));
+
+	if (!vms)
+		return ly_fail(why, LY_OUTSIDE, "no memory");
+	vms->agent = agent;
+	uv_timer_init(agent->loop, &vms->tick);
+	vms->tick.data = vms;
+	uv_timer_start(&vms->tick, on_tick, TICK_MS, TICK_MS);
+	uv_unref((uv_handle_t *)&vms->tick);
+	*out = vms;
+	return LY_OK;
+}
+
+static void
+on_tick_closed(uv_handle_t *handle)
+{
+	on_endpoint_closed(handle->data);
+}
+
+void
+ly_vms_close(struct ly_vms *vms, void (*closed)(void *arg), void *arg)
+{
+	vms->closing = true;
+	vms->closed = closed;
+	vms->closed_arg = arg;
+	vms->open++;
+	while (vms->first) {
+		struct vm *vm = vms->first;
+
+		if (vm->qemu)
+			ly_log_alarm(vm->name, "its QEMU (pid %d) runs on"
+			    " without a TPM", ly_qemu_pid(vm->qemu));
+		ly_vm_end_moves(vm);
+		ly_vm_forget(vm);
+	}
+	uv_close((uv_handle_t *)&vms->tick, on_tick_closed);
+}
