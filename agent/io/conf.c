@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lanyard-agent.conf(5): the table of keys, and what they must be together. */
+#include "agent/io/agent.h"
+#include "lib/io/conf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/un.h>
+
+/* What Unix socket paths leave for [agent] run: "RUN/NAME/mig-out.sock". */
+#define RUN_MAX                                                                \
+	(sizeof(((struct sockaddr_un *)0)->sun_path) - LY_NAME_MAX - 14)
+#define COUNT_MAX 10000
+
+/* One [tpm NAME], as it stands in the file. */
+struct section {
+	char name[LY_NAME_MAX];
+	char tcti[256];
+	bool allow_clear;
+	uint64_t count;
+};
+
+struct file {
+	struct ly_agent_conf conf;
+	struct section *tpms;
+	size_t tpms_n;
+};
+
+// clang-format off
+#define AGENT(member, kind, must, deflt, what)                                 \
+	LY_CONF(struct ly_agent_conf, "agent", member, kind, 0, must, deflt, what)
+#define TPM(member, kind, most, must, deflt, what)                             \
+	LY_CONF(struct section, "tpm *", member, kind, most, must, deflt, what)
+
+static const struct ly_conf_key keys[] = {
+	AGENT(cert, LY_CONF_PATH, false, "/etc/lanyard/host.pem",
+	    "This host's certificate (PEM), from `lanyard host add`."),
+	AGENT(key, LY_CONF_PATH, false, "/etc/lanyard/host.key",
+	    "Its private key (PEM, mode 0600)."),
+	AGENT(trust, LY_CONF_PATH, false, "/etc/lanyard/trust",
+	    "Directory of SITE.pem: the CA of this site and of each peer."),
+	AGENT(listen, LY_CONF_ADDRESS, false, "0.0.0.0:7010",
+	    "Where other agents reach this one."),
+	AGENT(address, LY_CONF_ADDRESS, false, NULL,
+	    "The same as others must dial it; default: listen."),
+	AGENT(manager, LY_CONF_ADDRESS, true, NULL,
+	    "This site's manager."),
+	AGENT(state, LY_CONF_PATH, false, "/var/lib/lanyard/agent",
+	    "Directory of the record of each VM whose home is here."),
+	AGENT(run, LY_CONF_PATH, false, "/run/lanyard/vm",
+	    "Directory of sockets and logs, one directory a VM."),
+	AGENT(qemu, LY_CONF_PATH, false, "/usr/bin/qemu-system-x86_64",
+	    "The QEMU that runs the VMs."),
+	TPM(tcti, LY_CONF_TEXT, 0, true, NULL,
+	    "How to reach this TPM: a tpm2-tss TCTI string, or socket:PATH."),
+	TPM(allow_clear, LY_CONF_BOOL, 0, false, "no",
+	    "Let the VM clear it (TPM2_Clear): only if it is the VM's for good."),
+	TPM(count, LY_CONF_UINT, COUNT_MAX, false, "0",
+	    "Over 0: that many TPMs, NAME0 and on, %d in tcti being the number."),
+};
+// clang-format on
+
+static void *
+named(void *arg, const char *kind, const char *name, struct ly_why *why)
+{
+	struct file *f = LY_HOLDER(arg, struct file, conf);
+	void *more;
+
+	(void)kind;
+	if (!ly_name_good(name)) {
+		ly_fail(why, LY_REFUSED, "[tpm %s]: not a good name", name);
+		return NULL;
+	}
+	more = realloc(f->tpms, (f->tpms_n + 1) * sizeof(*f->tpms));
+	if (!more)
+		abort();
+	f->tpms = more;
+	f->tpms[f->tpms_n] = (struct section){ .count = 0 };
+	ly_copy(f->tpms[f->tpms_n].name, LY_NAME_MAX, name);
+	return &f->tpms[f->tpms_n++];
+}
+
+/* "%d" once, replaced by `i`. */
+static enum ly_rc
+numbered(const char *tcti, unsigned i, char *out, size_t size,
+    struct ly_why *why)
+{
+	const char *at = strstr(tcti, "%d");
+
+	if (!at)
+		return ly_fail(why, LY_REFUSED,
+		    "count needs a %%d in tcti for the number");
+	if (!ly_print(out, size, "%.*s%u%s", (int)(at - tcti), tcti, i,
+		at + 2))
+		return ly_fail(why, LY_FULL, "tcti too long");
+	return LY_OK;
+}
+
+static enum ly_rc
+expand(const struct section *s, struct ly_agent_conf *conf,
+    struct ly_why *why)
+{
+	size_t n = s->count ? s->count : 1;
+	void *more =
+	    realloc(conf->tpms, (conf->tpms_n + n) * sizeof(*conf->tpms));
+	enum ly_rc rc = LY_OK;
+
+	if (!more)
+		abort();
+	conf->tpms = more;
+	for (unsigned i = 0; i < n && rc == LY_OK; i++) {
+		struct ly_agent_tpm *t = &conf->tpms[conf->tpms_n++];
+
+		*t = (struct ly_agent_tpm){ .allow_clear = s->allow_clear };
+		ly_copy(t->name, sizeof(t->name), s->name);
+		ly_copy(t->tcti, sizeof(t->tcti), s->tcti);
+		if (!s->count)
+			continue;
+		if (!ly_print(t->name, sizeof(t->name), "%s%u", s->name, i))
+			rc = ly_fail(why, LY_FULL, "name too long");
+		else
+			rc = numbered(s->tcti, i, t->tcti, sizeof(t->tcti),
+			    why);
+	}
+	return rc == LY_OK ? rc : ly_fail_in(why, rc, "[tpm %s]", s->name);
+}
+
+static enum ly_rc
+same_name_twice(const struct ly_agent_conf *conf, struct ly_why *why)
+{
+	for (size_t i = 0; i < conf->tpms_n; i++)
+		for (size_t k = 0; k < i && conf->tpms_n <= 256; k++)
+			if (!strcmp(conf->tpms[i].name, conf->tpms[k].name))
+				return ly_fail(why, LY_REFUSED,
+				    "two TPMs named %s", conf->tpms[i].name);
+	return LY_OK;
+}
+
+enum ly_rc
+ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
+    struct ly_why *why)
+{
+	struct file f = { .tpms = NULL };
+	enum ly_rc rc = ly_conf_read(path, keys, LY_COUNT(keys), named,
+	    &f.conf, why);
+
+	for (size_t i = 0; i < f.tpms_n && rc == LY_OK; i++) {
+		rc = expand(&f.tpms[i], &f.conf, why);
+		if (rc != LY_OK)
+			rc = ly_fail_in(why, rc, "%s", path);
+	}
+	free(f.tpms);
+	if (rc == LY_OK && same_name_twice(&f.conf, why) != LY_OK)
+		rc = ly_fail_in(why, LY_REFUSED, "%s", path);
+	if (rc == LY_OK && strlen(f.conf.run) > RUN_MAX)
+		rc = ly_fail(why, LY_REFUSED,
+		    "%s: [agent] run: %zu characters, at most %zu (Unix socket"
+		    " paths are short)", path, strlen(f.conf.run),
+		    (size_t)RUN_MAX);
+	if (rc != LY_OK) {
+		free(f.conf.tpms);
+		return rc;
+	}
+	if (!*f.conf.address)
+		ly_copy(f.conf.address, sizeof(f.conf.address),
+		    f.conf.listen);
+	*conf = f.conf;
+	return LY_OK;
+}
+
+void
+ly_agent_conf_say(const struct ly_agent_conf *conf)
+{
+	ly_conf_say(keys, LY_COUNT(keys), "agent", NULL, conf);
+	for (size_t i = 0; i < conf->tpms_n; i++) {
+		const struct ly_agent_tpm *t = &conf->tpms[i];
+		struct section s = { .allow_clear = t->allow_clear };
+
+		ly_copy(s.tcti, sizeof(s.tcti), t->tcti);
+		ly_conf_say(keys, LY_COUNT(keys), "tpm *", t->name, &s);
+	}
+}
+
+void
+ly_agent_conf_help(void)
+{
+	const char *section = "";
+
+	for (size_t i = 0; i < LY_COUNT(keys); i++) {
+		if (strcmp(section, keys[i].section) != 0)
+			printf("\n[%s]\n", keys[i].section);
+		section = keys[i].section;
+		printf("  %-12s %s%s%s%s\n", keys[i].key, keys[i].what,
+		    keys[i].deflt ? " Default: " : "",
+		    keys[i].deflt ? keys[i].deflt : "",
+		    keys[i].must ? " Must be given." : "");
+	}
+}
+
+void
+ly_agent_conf_fini(struct ly_agent_conf *conf)
+{
+	free(conf->tpms);
+	conf->tpms = NULL;
+	conf->tpms_n = 0;
+}

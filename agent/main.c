@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lanyard-agent: one per host. It is home for the VMs whose TPM is in this
+ * host, and away for those that run here; see agent/io/agent.h for its rooms.
+ */
+#include "agent/io/control.h"
+#include "agent/io/homes.h"
+#include "agent/io/links.h"
+#include "agent/io/vms.h"
+#include "lib/io/file.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+struct options {
+	const char *file;
+	bool test, json, debug;
+};
+
+static const struct option longs[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "test", no_argument, NULL, 't' },
+	{ "log", required_argument, NULL, 'l' },
+	{ "debug", no_argument, NULL, 'd' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static void
+help(void)
+{
+	printf("usage: lanyard-agent [-c FILE] [-t] [--log json|text]"
+	       " [--debug]\n\n"
+	       "Tunnels the TPM commands of the VMs on this host to their home"
+	       " TPMs, and\nserves the TPMs of this host to the VMs bound to"
+	       " them.\n\n"
+	       "  -c, --config FILE   default /etc/lanyard/agent.conf\n"
+	       "  -t, --test          check the configuration, say it back\n"
+	       "      --log json      one JSON object a line instead of text\n"
+	       "      --debug         more in the log\n"
+	       "      --version\n"
+	       "  -h, --help\n\n"
+	       "SIGTERM and SIGINT end it cleanly. Keys of the"
+	       " configuration:\n");
+	ly_agent_conf_help();
+}
+
+/* -1: go on; else the exit status. */
+static int
+read_options(int argc, char **argv, struct options *o)
+{
+	int c;
+
+	*o = (struct options){ .file = "/etc/lanyard/agent.conf" };
+	while ((c = getopt_long(argc, argv, "c:th", longs, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->file = optarg;
+			break;
+		case 't':
+			o->test = true;
+			break;
+		case 'd':
+			o->debug = true;
+			break;
+		case 'l':
+			o->json = strcmp(optarg, "json") == 0;
+			if (!o->json && strcmp(optarg, "text") != 0) {
+				fprintf(stderr, "lanyard-agent: --log takes"
+				    " json or text, not %s\n", optarg);
+				return 2;
+			}
+			break;
+		case 'V':
+			printf("%s\n", LY_AGENT_SOFTWARE);
+			return 0;
+		case 'h':
+			help();
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	if (optind != argc) {
+		fprintf(stderr, "lanyard-agent: unexpected argument %s\n",
+		    argv[optind]);
+		return 2;
+	}
+	return -1;
+}
+
+/* Connections of other agents: a LINK visits our homes, a STREAM brings a
+ * VM's memory. */
+static enum ly_rc
+on_peer(struct ly_conn *c, const struct ly_peer *peer,
+    const struct ly_hello *hello, void *arg, struct ly_why *why)
+{
+	struct ly_agent *a = arg;
+
+	if (peer->role != LY_ROLE_HOST)
+		return ly_fail(why, LY_REFUSED, "%s is not a host", peer->id);
+	switch (hello->purpose) {
+	case LY_FOR_LINK:
+		return ly_links_visit(a->links, c, peer);
+	case LY_FOR_STREAM:
+		return ly_vms_stream(a->vms, c, peer, hello, why);
+	default:
+		return ly_fail(why, LY_REFUSED,
+		    "an agent takes no connection for purpose %u",
+		    hello->purpose);
+	}
+}
+
+static enum ly_rc
+on_early_frame(struct ly_conn *c, unsigned type, const union ly_any *m,
+    void *arg, struct ly_why *why)
+{
+	(void)c;
+	(void)m;
+	(void)arg;
+	return ly_fail(why, LY_MALFORMED, "frame of type %u too early", type);
+}
+
+static void
+on_early_close(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
+{
+	const struct ly_peer *peer = ly_conn_peer(c);
+
+	(void)arg;
+	ly_log(LY_WARNING, "peer", "%s: %s (%s)",
+	    peer && *peer->id ? peer->id : "a stranger", why,
+	    ly_rc_name(rc));
+}
+
+static const struct ly_conn_ops peer_ops = {
+	.on_open = on_peer,
+	.on_frame = on_early_frame,
+	.on_close = on_early_close,
+};
+
+/* One agent a state directory: two would write each other's records over. */
+static enum ly_rc
+lock_state(const struct ly_agent_conf *conf, struct ly_why *why)
+{
+	char path[300];
+	enum ly_rc rc = ly_file_mkdir(conf->state, 0700, why);
+	int fd;
+
+	if (rc == LY_OK)
+		rc = ly_file_mkdir(conf->run, 0700, why);
+	if (rc != LY_OK)
+		return rc;
+	ly_print(path, sizeof(path), "%s/lock", conf->state);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return ly_fail(why, LY_OUTSIDE, "%s: cannot open it", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		close(fd);
+		return ly_fail(why, LY_BUSY,
+		    "%s: another lanyard-agent uses this state", path);
+	}
+	return LY_OK; /* held until we exit */
+}
+
+static enum ly_rc
+open_all(struct ly_agent *a, struct ly_why *why)
+{
+	struct ly_identity_files files = { .cert = a->conf.cert,
+		.key = a->conf.key, .trust = a->conf.trust };
+	enum ly_rc rc = lock_state(&a->conf, why);
+
+	if (rc == LY_OK)
+		rc = ly_identity_load(&files, &a->ids, why);
+	if (rc != LY_OK)
+		return rc;
+	a->self = ly_identity_self(a->ids);
+	if (a->self->role != LY_ROLE_HOST)
+		return ly_fail(why, LY_REFUSED, "%s: %s is not a host's id",
+		    a->conf.cert, a->self->id);
+	rc = ly_net_new(a->loop, a->ids, LY_AGENT_SOFTWARE, &a->net, why);
+	if (rc == LY_OK)
+		rc = ly_homes_open(a, &a->homes, why);
+	if (rc == LY_OK)
+		rc = ly_links_open(a, &a->links, why);
+	if (rc == LY_OK)
+		rc = ly_vms_open(a, &a->vms, why);
+	if (rc == LY_OK)
+		rc = ly_net_listen(a->net, a->conf.listen, &peer_ops, a, why);
+	if (rc == LY_OK)
+		rc = ly_control_open(a, &a->control, why);
+	return rc;
+}
+
+/* The VMs have left: nothing needs the rest any more. */
+static void
+close_rest(void *arg)
+{
+	struct ly_agent *a = arg;
+
+	ly_links_close(a->links);
+	ly_control_close(a->control);
+	ly_homes_close(a->homes);
+	ly_net_close(a->net);
+}
+
+static void
+close_signals(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (handle->type == UV_SIGNAL && !uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+	struct ly_agent *a = handle->data;
+
+	if (uv_is_closing((uv_handle_t *)handle))
+		return;
+	ly_log(LY_NOTICE, "agent", "ending (signal %d)", number);
+	ly_notify("STOPPING=1");
+	uv_walk(a->loop, close_signals, NULL);
+	ly_vms_close(a->vms, close_rest, a);
+}
+
+static void
+on_reload(uv_signal_t *handle, int number)
+{
+	struct ly_agent *a = handle->data;
+	struct ly_why why;
+
+	(void)number;
+	if (ly_identity_reload(a->ids, &why) == LY_OK)
+		ly_log(LY_NOTICE, "agent", "certificate, key and trust read"
+		    " again");
+	else
+		ly_log(LY_ERROR, "agent", "the old ones stay: %s", why.text);
+}
+
+static int
+run(struct ly_agent *a)
+{
+	uv_signal_t term, intr, hup;
+	struct ly_why why;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (open_all(a, &why) != LY_OK) {
+		ly_log(LY_ERROR, "agent", "%s", why.text);
+		return 1;
+	}
+	uv_signal_init(a->loop, &term);
+	uv_signal_init(a->loop, &intr);
+	uv_signal_init(a->loop, &hup);
+	term.data = intr.data = hup.data = a;
+	uv_signal_start(&term, on_signal, SIGTERM);
+	uv_signal_start(&intr, on_signal, SIGINT);
+	uv_signal_start(&hup, on_reload, SIGHUP);
+	ly_log(LY_NOTICE, "agent", "%s is %s, listens on %s",
+	    LY_AGENT_SOFTWARE, a->self->id, a->conf.listen);
+	ly_notify("READY=1");
+	uv_run(a->loop, UV_RUN_DEFAULT);
+	ly_identity_free(a->ids);
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct ly_agent a = { .loop = uv_default_loop() };
+	struct options o;
+	struct ly_why why;
+	int status = read_options(argc, argv, &o);
+
+	if (status >= 0)
+		return status;
+	ly_log_setup("lanyard-agent", o.json, o.debug ? LY_DEBUG : LY_INFO);
+	if (ly_agent_conf_read(o.file, &a.conf, &why) != LY_OK) {
+		fprintf(stderr, "lanyard-agent: %s\n", why.text);
+		return 1;
+	}
+	if (o.test)
+		ly_agent_conf_say(&a.conf);
+	else
+		status = run(&a);
+	ly_agent_conf_fini(&a.conf);
+	uv_library_shutdown();
+	return o.test ? 0 : status;
+}
