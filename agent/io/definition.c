@@ -3,7 +3,6 @@
  * Every key is a row: name, kind, where it goes, what it may hold. The check
  * of the three objects (a VM, a disk, a nic) is one function over their rows.
  */
-#define _GNU_SOURCE
 #include "agent/io/definition.h"
 
 #include <fcntl.h>

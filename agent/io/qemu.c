@@ -4,7 +4,6 @@
  * monitor may be lost and opened again while the process lives; only the end
  * of the process ends the struct. `open` counts libuv's handles.
  */
-#define _GNU_SOURCE
 #include "agent/io/qemu.h"
 
 #include "lib/io/file.h"

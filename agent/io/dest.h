@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A migration at its destination: performs what agent/stream/dest.h decides,
+ * with a QEMU that was started `incoming` and the STREAM connection that the
+ * source dials. The home is the owner's: he is asked by ops, and answers when
+ * he can. Until on_over() the owner may not drive this QEMU himself.
+ */
+#ifndef LY_AGENT_IO_DEST_H
+#define LY_AGENT_IO_DEST_H
+
+#include "agent/io/qemu.h"
+#include "agent/stream/dest.h"
+#include "lib/io/conn.h"
+
+struct ly_dest;
+
+struct ly_dest_params {
+	uv_loop_t *loop;
+	struct ly_qemu *qemu; /* incoming, ready; its tap is taken */
+	struct ly_id vm, mig;
+	const char *source;   /* SPIFFE id of who may send the stream */
+};
+
+struct ly_dest_result {
+	enum ly_dest_end end;
+	enum ly_rc rc;		/* LY_OK when it RUNS */
+	const char *why;	/* for the operator; "" when it RUNS */
+	uint64_t epoch;		/* as granted; 0: it was not */
+	uint64_t seq;		/* of FIN */
+	uint64_t resumed_ms;	/* CLOCK_REALTIME, 0: it never was */
+	uint64_t bytes;		/* of QEMU's stream */
+};
+
+struct ly_dest_ops {
+	/* QEMU waits for memory: ly_dest_stream() may come. */
+	void (*on_listening)(void *arg);
+	/* The VM is whole and stands still. Ask the home, for as long as it
+	 * takes; answer by ly_dest_granted(). */
+	void (*claim)(void *arg, uint64_t seq);
+	void (*on_alarm)(void *arg, const char *text);
+	/* Once, and the last call; frees the struct afterwards. RUNS: the
+	 * guest runs here, and QEMU is the owner's again. Else QEMU has ended
+	 * (its owner has been told, or is next). */
+	void (*on_over)(void *arg, const struct ly_dest_result *result);
+};
+
+LY_MUST enum ly_rc ly_dest_start(const struct ly_dest_params *params,
+    const struct ly_dest_ops *ops, void *arg, struct ly_dest **out,
+    struct ly_why *why);
+/* Hands over the source's connection, in the listener's on_open(). LY_OK: it
+ * is ours. LY_REFUSED: it is not that source. LY_BUSY: not listening (yet, or
+ * any more). */
+LY_MUST enum ly_rc ly_dest_stream(struct ly_dest *d, struct ly_conn *conn,
+    struct ly_why *why);
+/* LY_OK: the lease is ours, in `epoch`. Anything else is final. */
+void ly_dest_granted(struct ly_dest *d, enum ly_rc rc, uint64_t epoch);
+/* By the manager, who knows that it was aborted. */
+void ly_dest_drop(struct ly_dest *d);
+/* The agent ends: lets go of everything, tells nobody, leaves QEMU as it is. */
+void ly_dest_close(struct ly_dest *d);
+enum ly_dest_state ly_dest_state(const struct ly_dest *d);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A migration at its source: performs what agent/stream/source.h decides,
+ * with QEMU's monitor and a STREAM connection it dials. The TPM's lease and
+ * the home are the owner's: he is asked by ops, and answers when he can.
+ *
+ * While it runs, the owner may not use stop, cont, quit or migrate of this
+ * QEMU himself, once is_idle() has returned true.
+ */
+#ifndef LY_AGENT_IO_SOURCE_H
+#define LY_AGENT_IO_SOURCE_H
+
+#include "agent/io/qemu.h"
+#include "agent/stream/source.h"
+#include "lib/io/conn.h"
+
+struct ly_source;
+
+struct ly_source_params {
+	uv_loop_t *loop;
+	struct ly_net *net;
+	struct ly_qemu *qemu;	  /* ready; its tap is taken */
+	struct ly_id vm, mig;
+	const char *dest;	  /* SPIFFE id of the destination's agent */
+	const char *dest_address; /* host:port */
+	uint64_t bandwidth;	  /* bytes a second, 0 for no limit */
+	uint32_t downtime_ms;	  /* 0: LY_SOURCE_DOWNTIME_MS */
+};
+
+struct ly_source_result {
+	enum ly_source_end end;
+	enum ly_rc rc;		/* LY_OK when MOVED */
+	const char *why;	/* for the operator; "" when MOVED */
+	bool won;		/* we stopped the guest before QEMU did */
+	uint64_t stopped_ms;	/* CLOCK_REALTIME, 0: it never was */
+	uint64_t resumed_ms;	/* STAYED: the same, when it ran on */
+	uint64_t qemu_downtime_ms; /* as QEMU counts */
+	uint64_t bytes;		/* of QEMU's stream */
+	uint64_t total_ms;
+};
+
+struct ly_source_ops {
+	/* No TPM command of the guest older than 1 s is under way. */
+	bool (*is_idle)(void *arg);
+	/* The guest stands still. `won`: RELEASE is asked next, at once. Not
+	 * won: QEMU goes on by itself and RELEASE follows its "completed", so
+	 * its GET_STATEBLOB must not wait for the home's RELEASED. */
+	void (*on_stopped)(void *arg, bool won);
+	/* Ask the home; answer by ly_source_released(). */
+	void (*release)(void *arg);
+	/* Ask the home what became of it, aborting it if `abort`; answer
+	 * by ly_source_fate(), also when the home cannot be reached (with an
+	 * rc), and it is asked again. Never twice before the answer. */
+	void (*query)(void *arg, bool abort);
+	/* The number of the guest's last TPM command, for FIN. */
+	uint64_t (*seq)(void *arg);
+	/* vm, mig and the numbers; the rest is the owner's. */
+	void (*on_progress)(void *arg, const struct ly_progress *progress);
+	void (*on_alarm)(void *arg, const char *text);
+	/* Once, and the last call; frees the struct afterwards. MOVED: QEMU
+	 * has ended (its owner has been told, or is next). */
+	void (*on_over)(void *arg, const struct ly_source_result *result);
+};
+
+LY_MUST enum ly_rc ly_source_start(const struct ly_source_params *params,
+    const struct ly_source_ops *ops, void *arg, struct ly_source **out,
+    struct ly_why *why);
+void ly_source_released(struct ly_source *s, enum ly_rc rc);
+void ly_source_fate(struct ly_source *s, enum ly_rc rc, enum ly_fate fate);
+/* By the manager: as a failure at this point. */
+void ly_source_calloff(struct ly_source *s);
+/* The agent ends: lets go of everything, tells nobody, leaves QEMU as it is.
+ * Before RELEASE QEMU's migration is cancelled, and the guest runs on. */
+void ly_source_close(struct ly_source *s);
+enum ly_source_state ly_source_state(const struct ly_source *s);
+
+#endif
