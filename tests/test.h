@@ -96,9 +96,11 @@ test_run(int argc, char **argv)
 		skip();                                                        \
 	} while (0)
 
-__attribute__((noreturn))
-LY_PRINTF(3, 4) static inline void test_fail(const char *file, int line,
-    const char *fmt, ...)
+static inline void test_fail(const char *file, int line, const char *fmt, ...)
+    LY_PRINTF(3, 4) __attribute__((noreturn));
+
+static inline void
+test_fail(const char *file, int line, const char *fmt, ...)
 {
 	char text[2048];
 	va_list ap;
