@@ -12,7 +12,6 @@
  *
  * libuv holds the handles until they are closed; `open` counts them.
  */
-#define _GNU_SOURCE
 #include "agent/io/tpmsock.h"
 
 #include "agent/io/tpm_kind.h"
@@ -77,15 +76,18 @@ drop_bufs(struct sock *s)
 	s->later_len = s->part_len = 0;
 }
 
+/* The owner may have closed it from within a callback. */
 static void
 stop(struct sock *s)
 {
+	drop_bufs(s);
+	s->state = IDLE;
+	if (s->base.closing)
+		return;
 	uv_poll_stop(&s->data_poll);
 	if (s->ctrl >= 0)
 		uv_poll_stop(&s->ctrl_poll);
 	uv_timer_stop(&s->soon);
-	drop_bufs(s);
-	s->state = IDLE;
 }
 
 #define die(s, ...)                                                            \
