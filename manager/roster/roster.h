@@ -52,7 +52,9 @@ struct ly_vm {
 	bool known;    /* `at` has said so since it was last connected */
 	bool lost;     /* its host was given up during a migration */
 	char why[LY_WHY_MAX];
-	void *saga; /* the shell's: the migration in hand, or NULL */
+	void *saga;    /* the shell's: the migration in hand, or NULL */
+	bool busy;     /* something is being done to it for a caller */
+	bool unsaved;  /* the store could not take its last change */
 };
 
 struct ly_roster {

@@ -131,7 +131,7 @@ ask_all(struct ly_saga *s, struct ly_saga_todos *todo)
 		break;
 	case LY_SAGA_COPYING:
 		ask(s, todo, LY_STEP_COPY);
-		if (s->rec.calloff)
+		if (s->rec.calloff && !s->called_off)
 			ask(s, todo, LY_STEP_CALLOFF);
 		break;
 	case LY_SAGA_SETTLING:
@@ -277,9 +277,8 @@ copied(struct ly_saga *s, const struct ly_saga_event *ev,
     struct ly_saga_todos *todo)
 {
 	if (ev->step == LY_STEP_CALLOFF) {
-		/* Advice, and taken: COPY's answer says what came of it. Asked
-		 * no more, whatever it said. */
-		s->asked |= 1u << LY_STEP_CALLOFF;
+		/* Advice, and taken: COPY's answer says what came of it. */
+		s->called_off = !passing(ev);
 		return;
 	}
 	if (is_final(ev)) {

@@ -135,6 +135,7 @@ struct ly_saga {
 	struct ly_saga_rec rec;	 /* as it is on disk */
 	struct ly_saga_rec next; /* as it will be, while `saving` */
 	bool saving;
+	bool called_off; /* CALLOFF was answered; not durable, and need not */
 	bool there;	/* it has been on disk at least once */
 	uint32_t asked; /* 1 << step: asked, not answered */
 };

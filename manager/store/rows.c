@@ -130,6 +130,14 @@ keep(void *at, size_t size, uint64_t v)
 }
 
 json_t *
+ly_json_text(const char *text)
+{
+	json_t *v = json_string(text);
+
+	return v ? v : json_string("(not text)"); /* not UTF-8 */
+}
+
+json_t *
 ly_row_json(const struct ly_message *table, const void *row)
 {
 	json_t *out = json_object();
@@ -144,12 +152,12 @@ ly_row_json(const struct ly_message *table, const void *row)
 		if (f->kind == LY_KIND_UINT) {
 			v = json_integer((json_int_t)load(at, f->size));
 		} else if (f->kind == LY_KIND_TEXT) {
-			v = json_string(at);
+			v = ly_json_text(at);
 		} else if (f->kind == LY_KIND_FIXED && f->size == sizeof(id)) {
 			memcpy(&id, at, sizeof(id));
 			v = json_string(ly_id_text(&id, text));
 		}
-		assert(v); /* a table with BYTES, or a text not in UTF-8 */
+		assert(v); /* a table with BYTES */
 		json_object_set_new(out, f->name, v);
 	}
 	return out;

@@ -74,6 +74,8 @@ const struct ly_message *ly_row_table(enum ly_row_kind kind);
 #define LY_KEY_MAX LY_NAME_MAX
 void ly_row_key(enum ly_row_kind kind, const void *row, char out[LY_KEY_MAX]);
 
+/* A peer's words may not be UTF-8, and then they are not ours to repeat. */
+json_t *ly_json_text(const char *text);
 /* By any table without BYTES: ids in UUID form, integers, texts. */
 json_t *ly_row_json(const struct ly_message *table, const void *row);
 LY_MUST enum ly_rc ly_row_from_json(const struct ly_message *table,

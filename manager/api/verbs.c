@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What each verb does. Those that must ask an agent answer later. */
+#include "manager/api/api.h"
+#include "manager/io/manager.h"
+
+#include "lib/io/ca.h"
+#include "lib/io/file.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+
+#define PEM_MAX 65536
+
+struct call {
+	struct ly_manager *m;
+	uint64_t client;
+	const struct ly_api_request *r;
+};
+
+static void
+fail(const struct call *c, enum ly_rc rc, const struct ly_why *why)
+{
+	ly_api_fail(c->m, c->client, rc, why->text);
+}
+
+static void
+done(const struct call *c, json_t *answer)
+{
+	json_object_set_new(answer, "ok", json_true());
+	ly_api_final(c->m, c->client, answer);
+}
+
+static struct ly_vm *
+the_vm(const struct call *c)
+{
+	struct ly_vm *vm = NULL;
+	struct ly_why why;
+	enum ly_rc rc = ly_roster_find_vm(&c->m->roster,
+	    ly_api_text(c->r, "vm"), &vm, &why);
+
+	if (rc != LY_OK)
+		fail(c, rc, &why);
+	return rc == LY_OK ? vm : NULL;
+}
+
+static struct ly_host *
+the_host(const struct call *c, const char *key, bool ours)
+{
+	const char *text = ly_api_text(c->r, key);
+	struct ly_host *h = NULL;
+	struct ly_why why;
+	enum ly_rc rc = LY_UNKNOWN;
+
+	/* Where only ours will do, a bare name means ours. */
+	if (ours && !strchr(text, '/'))
+		h = ly_roster_host(&c->m->roster, c->m->conf.site, text);
+	if (!h)
+		rc = ly_roster_find_host(&c->m->roster, text, &h, &why);
+	else
+		rc = LY_OK;
+	if (rc == LY_OK && ours && strcmp(h->at.site, c->m->conf.site) != 0)
+		rc = ly_fail(&why, LY_REFUSED,
+		    "%s/%s is not a host of this site (%s)", h->at.site,
+		    h->at.name, c->m->conf.site);
+	if (rc != LY_OK)
+		fail(c, rc, &why);
+	return rc == LY_OK ? h : NULL;
+}
+
+/* ---- PEM files ---- */
+
+static json_t *
+pem_json(const char *path)
+{
+	uint8_t *buf = NULL;
+	size_t len;
+	json_t *out = NULL;
+
+	if (ly_file_read(path, PEM_MAX, &buf, &len, NULL) == LY_OK)
+		out = json_string((const char *)buf);
+	free(buf);
+	return out ? out : json_null();
+}
+
+static json_t *
+trust_json(const struct ly_manager *m)
+{
+	json_t *out = json_object();
+	char dir[320], path[600], site[LY_NAME_MAX];
+	DIR *d = opendir(ly_manager_file(m, "trust", dir));
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		const char *dot = strrchr(e->d_name, '.');
+		size_t n = dot ? (size_t)(dot - e->d_name) : 0;
+
+		if (!n || strcmp(dot, ".pem") != 0 || n >= sizeof(site))
+			continue;
+		ly_copy(site, n + 1, e->d_name);
+		if (ly_name_good(site) &&
+		    ly_print(path, sizeof(path), "%s/%s", dir, e->d_name))
+			json_object_set_new(out, site, pem_json(path));
+	}
+	if (d)
+		closedir(d);
+	return out;
+}
+
+static json_t *
+ca_json(const struct ly_manager *m)
+{
+	char path[320];
+
+	return pem_json(ly_manager_file(m, "ca.pem", path));
+}
+
+/* ---- hosts ---- */
+
+static void
+host_add(const struct call *c)
+{
+	struct ly_manager *m = c->m;
+	struct ly_host_row row = { .added = ly_now_s() };
+	char id[LY_SPIFFE_MAX], key[320], cert[320], *pem = NULL;
+	struct ly_host *h = NULL;
+	struct ly_why why;
+	uint64_t days = m->conf.cert_days;
+	enum ly_rc rc = LY_OK;
+	json_t *out;
+
+	ly_copy(row.name, sizeof(row.name), ly_api_text(c->r, "name"));
+	ly_copy(row.address, sizeof(row.address),
+	    ly_api_text(c->r, "address"));
+	row.cert_expires = row.added + days * 86400;
+	if (!ly_name_good(row.name))
+		rc = ly_fail(&why, LY_REFUSED, "\"%s\" is not a host's name: 1"
+		    " to 63 of a-z 0-9 . _ -", row.name);
+	if (rc == LY_OK) {
+		ly_spiffe_host(m->conf.site, row.name, id);
+		rc = ly_ca_sign(ly_manager_file(m, "ca.key", key),
+		    ly_manager_file(m, "ca.pem", cert),
+		    ly_api_text(c->r, "csr"), id, (unsigned)(days * 1440),
+		    &pem, &why);
+	}
+	if (rc == LY_OK)
+		rc = ly_store_put(m->store, LY_ROW_HOST, &row, "host added",
+		    &why);
+	if (rc == LY_OK)
+		rc = ly_roster_add_host(&m->roster, m->conf.site, row.name, &h,
+		    &why);
+	if (rc != LY_OK) {
+		free(pem);
+		fail(c, rc, &why);
+		return;
+	}
+	ly_copy(h->address, sizeof(h->address), row.address);
+	ly_fed_tell(m, h);
+	out = json_object();
+	json_object_set_new(out, "site", json_string(m->conf.site));
+	json_object_set_new(out, "host", json_string(row.name));
+	json_object_set_new(out, "manager", json_string(m->conf.listen));
+	json_object_set_new(out, "cert", json_string(pem));
+	json_object_set_new(out, "ca", ca_json(m));
+	json_object_set_new(out, "trust", trust_json(m));
+	free(pem);
+	done(c, out);
+}
+
+static void
+host_list(const struct call *c)
+{
+	json_t *list = json_array();
+	struct ly_host *h;
+
+	for (uint32_t i = 0; (h = ly_roster_next_host(&c->m->roster, &i));)
+		json_array_append_new(list, ly_view_host(c->m, h));
+	done(c, json_pack("{s:o}", "hosts", list));
+}
+
+static void
+host_show(const struct call *c)
+{
+	struct ly_host *h = the_host(c, "host", false);
+	json_t *out, *vms = json_array(), *guests = json_array();
+	struct ly_vm *vm;
+	char id[LY_ID_TEXT];
+
+	if (!h) {
+		json_decref(vms);
+		json_decref(guests);
+		return;
+	}
+	for (uint32_t i = 0; (vm = ly_roster_next_vm(&c->m->roster, &i));) {
+		if (!vm->guest && (ly_place_same(&vm->at, &h->at) ||
+				      ly_place_same(&vm->home, &h->at)))
+			json_array_append_new(vms, ly_view_vm(c->m, vm));
+		if (vm->guest && ly_place_same(&vm->at, &h->at))
+			json_array_append_new(guests, json_pack(
+			    "{s:s, s:s, s:s}", "id", ly_id_text(&vm->id, id),
+			    "home_site", vm->home.site, "state",
+			    ly_vmstate_name(vm->state)));
+	}
+	out = ly_view_host(c->m, h);
+	json_object_set_new(out, "vms", vms);
+	json_object_set_new(out, "guests", guests);
+	done(c, out);
+}
+
+static void
+host_remove(const struct call *c)
+{
+	struct ly_host *h = the_host(c, "host", true);
+	struct ly_conn *conn;
+	struct ly_vm *vm;
+	struct ly_why why;
+	enum ly_rc rc = LY_OK;
+
+	if (!h)
+		return;
+	for (uint32_t i = 0; (vm = ly_roster_next_vm(&c->m->roster, &i));)
+		if (ly_place_same(&vm->home, &h->at) ||
+		    (ly_place_same(&vm->at, &h->at) &&
+			!(vm->known && vm->state == LY_VM_NONE)))
+			rc = ly_fail(&why, LY_REFUSED, "%s %s %s",
+			    vm->guest ? "a VM of another site" : vm->name,
+			    ly_place_same(&vm->home, &h->at) ? "has its home"
+				" at" : "may run at", h->at.name);
+	if (rc == LY_OK)
+		rc = ly_store_del(c->m->store, LY_ROW_HOST, h->at.name,
+		    "host removed", &why);
+	if (rc != LY_OK) {
+		fail(c, rc, &why);
+		return;
+	}
+	conn = h->conn;
+	ly_host_gone(c->m, h);
+	ly_roster_drop_host(&c->m->roster, h);
+	if (conn)
+		ly_conn_close(conn, LY_REFUSED, "its host was removed");
+	done(c, json_object());
+}
+
+/* ---- sites ---- */
+
+static void
+site_trust(const struct call *c)
+{
+	struct ly_manager *m = c->m;
+	struct ly_peer_row row = { .site = "" };
+	const char *pem = ly_api_text(c->r, "ca_pem");
+	const char *address = ly_api_text(c->r, "address");
+	char name[LY_NAME_MAX + 16], path[320];
+	uint8_t *old = NULL;
+	size_t old_len = 0;
+	struct ly_why why;
+	enum ly_rc rc;
+
+	ly_copy(row.site, sizeof(row.site), ly_api_text(c->r, "site"));
+	ly_copy(row.address, sizeof(row.address), address ? address : "");
+	if (!ly_name_good(row.site) ||
+	    strcmp(row.site, m->conf.site) == 0) {
+		(void)ly_fail(&why, LY_REFUSED,
+		    "\"%s\" is not the name of another site", row.site);
+		fail(c, LY_REFUSED, &why);
+		return;
+	}
+	ly_print(name, sizeof(name), "trust/%s.pem", row.site);
+	ly_manager_file(m, name, path);
+	(void)!ly_file_read(path, PEM_MAX, &old, &old_len, NULL);
+	rc = ly_file_write(path, pem, strlen(pem), 0644, &why);
+	if (rc == LY_OK) {
+		rc = ly_identity_reload(m->ids, &why);
+		if (rc != LY_OK && old) /* back to what was believed before */
+			(void)!ly_file_write(path, old, old_len, 0644, NULL);
+		else if (rc != LY_OK)
+			(void)remove(path);
+	}
+	free(old);
+	if (rc == LY_OK)
+		rc = ly_store_put(m->store, LY_ROW_PEER, &row, "trusted",
+		    &why);
+	if (rc == LY_OK)
+		rc = ly_fed_add(m, row.site, row.address, false, &why);
+	if (rc == LY_OK)
+		done(c, json_pack("{s:s}", "site", row.site));
+	else
+		fail(c, rc, &why);
+}
+
+static void
+site_show(const struct call *c)
+{
+	json_t *out = json_object();
+
+	json_object_set_new(out, "site", json_string(c->m->conf.site));
+	json_object_set_new(out, "manager",
+	    json_string(ly_identity_self(c->m->ids)->id));
+	json_object_set_new(out, "listen", json_string(c->m->conf.listen));
+	json_object_set_new(out, "ca", ca_json(c->m));
+	json_object_set_new(out, "peers", ly_view_peers(c->m));
+	done(c, out);
+}
+
+/* ---- VMs ---- */
+
+/* One that was added and never bound is added again. */
+static enum ly_rc
+take_vm(const struct call *c, const struct ly_host *home, struct ly_vm **out,
+    struct ly_why *why)
+{
+	const char *name = ly_api_text(c->r, "name");
+	const char *tpm = ly_api_text(c->r, "tpm");
+	json_t *definition = json_object_get(c->r->args, "definition");
+	struct ly_vm *vm = NULL;
+	struct ly_id id;
+	enum ly_rc rc = ly_roster_find_vm(&c->m->roster, name, &vm, NULL);
+	bool there = rc == LY_OK && !vm->bound && !vm->busy &&
+	    strcmp(vm->home.name, home->at.name) == 0;
+	char *text;
+
+	if (tpm && tpm[0] && !ly_name_good(tpm))
+		return ly_fail(why, LY_REFUSED,
+		    "\"%s\" is not a TPM's name", tpm);
+	if (!there) {
+		ly_random(&id, sizeof(id));
+		rc = ly_roster_add_vm(&c->m->roster, &id, name, &vm, why);
+		if (rc != LY_OK)
+			return rc;
+	}
+	vm->home = home->at;
+	ly_copy(vm->tpm, sizeof(vm->tpm), tpm ? tpm : "");
+	text = json_dumps(definition, JSON_COMPACT | JSON_ENSURE_ASCII);
+	rc = text ? ly_vm_save(c->m, vm, text, "added", why) :
+		    ly_fail(why, LY_OUTSIDE, "out of memory");
+	free(text);
+	if (rc != LY_OK && !there)
+		ly_roster_drop_vm(&c->m->roster, vm);
+	*out = vm;
+	return rc;
+}
+
+static void
+vm_add(const struct call *c)
+{
+	struct ly_host *home = the_host(c, "home", true);
+	struct ly_vm *vm = NULL;
+	struct ly_why why;
+	enum ly_rc rc;
+
+	if (!home)
+		return;
+	if (!home->up)
+		rc = ly_fail(&why, LY_OUTSIDE, "its home %s/%s is not"
+		    " connected", home->at.site, home->at.name);
+	else
+		rc = take_vm(c, home, &vm, &why);
+	if (rc == LY_OK)
+		ly_vm_job_add(c->m, c->client, vm);
+	else
+		fail(c, rc, &why);
+}
+
+static void
+vm_list(const struct call *c)
+{
+	json_t *list = json_array();
+	struct ly_vm *vm;
+
+	for (uint32_t i = 0; (vm = ly_roster_next_vm(&c->m->roster, &i));)
+		if (!vm->guest)
+			json_array_append_new(list, ly_view_vm(c->m, vm));
+	done(c, json_pack("{s:o}", "vms", list));
+}
+
+static void
+vm_show(const struct call *c)
+{
+	struct ly_vm *vm = the_vm(c);
+
+	if (vm)
+		ly_vm_job_show(c->m, c->client, vm);
+}
+
+static void
+vm_start(const struct call *c)
+{
+	struct ly_vm *vm = the_vm(c);
+	struct ly_host *to = NULL;
+
+	if (!vm)
+		return;
+	if (ly_api_text(c->r, "host"))
+		to = the_host(c, "host", false);
+	else
+		to = ly_roster_host(&c->m->roster, vm->home.site,
+		    vm->home.name);
+	if (!to && ly_api_text(c->r, "host"))
+		return; /* the_host() has answered */
+	if (!to)
+		ly_api_fail(c->m, c->client, LY_UNKNOWN,
+		    "its home has been removed");
+	else
+		ly_vm_job_start(c->m, c->client, vm, to,
+		    ly_api_bool(c->r, "force"));
+}
+
+static void
+vm_stop(const struct call *c)
+{
+	struct ly_vm *vm = the_vm(c);
+
+	if (vm)
+		ly_vm_job_stop(c->m, c->client, vm,
+		    ly_api_bool(c->r, "force"));
+}
+
+static void
+vm_remove(const struct call *c)
+{
+	struct ly_vm *vm = the_vm(c);
+
+	if (vm)
+		ly_vm_job_remove(c->m, c->client, vm);
+}
+
+/* ---- migrations ---- */
+
+static void
+dry_run(const struct call *c, const struct ly_move_wish *w)
+{
+	struct ly_why why = { "" };
+	enum ly_rc rc = ly_move_allowed(c->m, w, &why);
+	json_t *steps = json_array();
+
+	for (unsigned i = 0; i < LY_STEPS; i++) {
+		const struct ly_step_row *s = &ly_steps[i];
+		const char *would = s->back ? "would be done" :
+					      "would be done if it is needed";
+
+		if (i == LY_STEP_CALLOFF)
+			continue; /* an undo */
+		if (i == LY_STEP_RECORD)
+			would = "would be done";
+		if (!s->built)
+			would = "not in this version";
+		else if (rc != LY_OK)
+			would = i == LY_STEP_AUTHORISE ? why.text : "no";
+		json_array_append_new(steps, json_pack(
+		    "{s:s, s:s, s:s, s:s, s:s, s:b}", "step", s->name, "what",
+		    s->what, "whom", ly_party_name(s->whom), "undo", s->undo,
+		    "would", would, "built", s->built));
+	}
+	done(c, json_pack("{s:o, s:b, s:s}", "steps", steps, "allowed",
+	    rc == LY_OK, "why", why.text));
+}
+
+static void
+migrate(const struct call *c)
+{
+	struct ly_move_wish w = { .vm = the_vm(c),
+		.bandwidth = ly_api_uint(c->r, "bandwidth"),
+		.downtime_ms = (uint32_t)ly_api_uint(c->r, "downtime_ms") };
+	bool wait = ly_api_bool(c->r, "wait");
+	struct ly_move *mv = NULL;
+	struct ly_why why;
+	char id[LY_ID_TEXT];
+	enum ly_rc rc;
+
+	if (!w.vm)
+		return;
+	w.to = the_host(c, "to", false);
+	if (!w.to)
+		return;
+	if (ly_api_bool(c->r, "dry_run")) {
+		dry_run(c, &w);
+		return;
+	}
+	rc = ly_move_begin(c->m, &w, wait ? c->client : 0, &mv, &why);
+	if (rc != LY_OK)
+		fail(c, rc, &why);
+	else if (!wait && mv->told) /* it was over before it began */
+		ly_api_fail(c->m, c->client, LY_OUTSIDE, mv->row.why);
+	else if (!wait)
+		done(c, json_pack("{s:s, s:s, s:b, s:s}", "migration",
+		    ly_id_text(&mv->row.id, id), "vm", mv->row.vm_name,
+		    "migrated", 0, "state",
+		    ly_saga_state_name(mv->row.state)));
+}
+
+static void
+migrate_show(const struct call *c)
+{
+	struct ly_mig_row row;
+	struct ly_why why;
+	struct ly_id id;
+	char key[LY_ID_TEXT];
+	enum ly_rc rc = ly_id_parse(ly_api_text(c->r, "migration"), &id);
+
+	if (rc != LY_OK)
+		rc = ly_fail(&why, LY_MALFORMED, "\"%s\" is not the id of a"
+		    " migration", ly_api_text(c->r, "migration"));
+	else
+		rc = ly_store_get(c->m->store, LY_ROW_MIG,
+		    ly_id_text(&id, key), &row, &why);
+	if (rc == LY_OK)
+		done(c, ly_view_row(&row));
+	else
+		fail(c, rc, &why);
+}
+
+static void
+migrate_cancel(const struct call *c)
+{
+	struct ly_vm *vm = the_vm(c);
+	const char *no;
+	char id[LY_ID_TEXT];
+
+	if (!vm)
+		return;
+	if (!vm->saga) {
+		ly_api_fail(c->m, c->client, LY_UNKNOWN,
+		    "it is not being migrated");
+		return;
+	}
+	ly_id_text(&((struct ly_move *)vm->saga)->row.id, id);
+	no = ly_move_cancel(vm->saga);
+	if (no)
+		ly_api_fail(c->m, c->client, LY_REFUSED, no);
+	else
+		done(c, json_pack("{s:s}", "migration", id));
+}
+
+static void
+status(const struct call *c)
+{
+	done(c, ly_view_status(c->m));
+}
+
+static void (*const verbs[LY_VERBS])(const struct call *c) = {
+	[LY_DO_HOST_ADD] = host_add,
+	[LY_DO_HOST_LIST] = host_list,
+	[LY_DO_HOST_SHOW] = host_show,
+	[LY_DO_HOST_REMOVE] = host_remove,
+	[LY_DO_SITE_TRUST] = site_trust,
+	[LY_DO_SITE_SHOW] = site_show,
+	[LY_DO_VM_ADD] = vm_add,
+	[LY_DO_VM_LIST] = vm_list,
+	[LY_DO_VM_SHOW] = vm_show,
+	[LY_DO_VM_START] = vm_start,
+	[LY_DO_VM_STOP] = vm_stop,
+	[LY_DO_VM_REMOVE] = vm_remove,
+	[LY_DO_MIGRATE] = migrate,
+	[LY_DO_MIGRATE_SHOW] = migrate_show,
+	[LY_DO_MIGRATE_CANCEL] = migrate_cancel,
+	[LY_DO_STATUS] = status,
+};
+
+void
+ly_api_do(struct ly_manager *m, uint64_t client,
+    const struct ly_api_request *r)
+{
+	struct call c = { .m = m, .client = client, .r = r };
+
+	verbs[r->verb](&c);
+}

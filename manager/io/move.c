@@ -1,0 +1,736 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shell of a migration: turns answers into the saga's events, does as the
+ * saga says, keeps its row, and tells who waits. It has no opinions; those
+ * are in manager/saga.
+ */
+#include "manager/io/manager.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void feed(struct ly_move *mv, const struct ly_saga_event *ev);
+
+static void
+tell(struct ly_move *mv, enum ly_saga_kind kind)
+{
+	feed(mv, &(struct ly_saga_event){ .kind = kind });
+}
+
+static struct ly_vm *
+vm_of(const struct ly_move *mv)
+{
+	return ly_roster_vm(&mv->m->roster, &mv->row.vm);
+}
+
+static struct ly_place
+place_of(const struct ly_move *mv, enum ly_party party)
+{
+	const struct ly_mig_row *r = &mv->row;
+	struct ly_place p;
+
+	switch (party) {
+	case LY_PARTY_HOME:
+		ly_place_set(&p, mv->m->conf.site, r->home);
+		break;
+	case LY_PARTY_SOURCE:
+		ly_place_set(&p, r->from_site, r->from_host);
+		break;
+	case LY_PARTY_DEST:
+		ly_place_set(&p, r->to_site, r->to_host);
+		break;
+	}
+	return p;
+}
+
+/* ---- who waits ---- */
+
+static void
+say(struct ly_move *mv, json_t *event)
+{
+	for (unsigned i = 0; i < LY_WATCHERS_MAX; i++)
+		if (mv->watcher[i])
+			ly_api_event(mv->m, mv->watcher[i], json_incref(event));
+	json_decref(event);
+}
+
+static json_t *
+outcome(const struct ly_move *mv)
+{
+	const struct ly_mig_row *r = &mv->row;
+	json_t *out = json_loads(r->result, 0, NULL);
+	char id[LY_ID_TEXT], text[LY_PLACE_TEXT];
+	struct ly_place from = place_of(mv, LY_PARTY_SOURCE);
+	struct ly_place to = place_of(mv, LY_PARTY_DEST);
+	struct ly_place home = place_of(mv, LY_PARTY_HOME);
+
+	if (!json_is_object(out)) {
+		json_decref(out);
+		out = json_object();
+	}
+	json_object_set_new(out, "migration",
+	    json_string(ly_id_text(&r->id, id)));
+	json_object_set_new(out, "vm", json_string(r->vm_name));
+	json_object_set_new(out, "from",
+	    json_string(ly_place_text(&from, text)));
+	json_object_set_new(out, "to", json_string(ly_place_text(&to, text)));
+	json_object_set_new(out, "home",
+	    json_string(ly_place_text(&home, text)));
+	json_object_set_new(out, "state",
+	    json_string(ly_saga_state_name(r->state)));
+	json_object_set_new(out, "migrated",
+	    json_boolean(r->fate == LY_FATE_CLAIMED));
+	json_object_set_new(out, "epoch", json_integer((json_int_t)r->epoch));
+	json_object_set_new(out, "commands_before",
+	    json_integer((json_int_t)r->commands_before));
+	json_object_set_new(out, "commands_after",
+	    json_integer((json_int_t)r->commands_after));
+	if (!json_object_get(out, "total_ms"))
+		json_object_set_new(out, "total_ms",
+		    json_integer((json_int_t)(r->changed - r->started)));
+	if (mv->has_progress && !json_object_get(out, "downtime_ms"))
+		json_object_set_new(out, "downtime_ms",
+		    json_integer((json_int_t)mv->progress.downtime_ms));
+	return out;
+}
+
+/* Once: committed, aborted, or not known and it may take long. */
+static void
+answer(struct ly_move *mv)
+{
+	struct ly_manager *m = mv->m;
+	bool ended = mv->row.fate == LY_FATE_ABORTED ||
+	    mv->row.state == LY_SAGA_ABORTED;
+	const char *rc = mv->row.fate == LY_FATE_CLAIMED ? NULL :
+	    !mv->saga.there ? "outside" : ended ? "refused" : "open";
+	json_t *out = outcome(mv);
+
+	json_object_set_new(out, "ok", json_boolean(!rc));
+	if (rc) {
+		json_object_set_new(out, "rc", json_string(rc));
+		json_object_set_new(out, "why", ly_json_text(mv->row.why[0] ?
+		    mv->row.why : "the outcome is not known yet"));
+	}
+	for (unsigned i = 0; i < LY_WATCHERS_MAX; i++) {
+		if (mv->watcher[i])
+			ly_api_final(m, mv->watcher[i], json_incref(out));
+		mv->watcher[i] = 0;
+	}
+	json_decref(out);
+}
+
+static void
+note(struct ly_move *mv, const char *fmt, ...) LY_PRINTF(2, 3);
+
+/* Why it is going wrong: the first cause is the one to keep. */
+static void
+note(struct ly_move *mv, const char *fmt, ...)
+{
+	struct ly_why why = { "" };
+	char text[LY_WHY_MAX];
+	va_list ap;
+
+	if (mv->row.why[0])
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	(void)ly_fail(&why, LY_OK, "%s", text);
+	ly_copy(mv->row.why, sizeof(mv->row.why), why.text);
+	ly_log(LY_WARNING, "migration", "%s: %s", mv->row.vm_name, text);
+}
+
+/* ---- asking ---- */
+
+static void on_done(struct ly_manager *m, void *arg, const struct ly_done *d);
+
+static enum ly_rc
+fill_prepare(struct ly_move *mv, struct ly_start *s,
+    struct ly_ticket_bytes *ticket, struct ly_vm_row *vm_row,
+    struct ly_why *why)
+{
+	struct ly_manager *m = mv->m;
+	struct ly_vm *vm = vm_of(mv);
+	struct ly_place to = place_of(mv, LY_PARTY_DEST);
+	struct ly_host *home = ly_roster_host(&m->roster, m->conf.site,
+	    mv->row.home);
+	enum ly_rc rc;
+
+	if (!vm || !home)
+		return ly_fail(why, LY_UNKNOWN, "the VM or its home is gone");
+	rc = ly_vm_definition(m, vm, vm_row, why);
+	if (rc == LY_OK)
+		rc = ly_ticket_mint(m, vm, &mv->row.id, &to, LY_MAY_MOVE,
+		    mv->row.from_epoch, ticket, why);
+	if (rc != LY_OK)
+		return rc;
+	s->vm = mv->row.vm;
+	s->mig = mv->row.id;
+	ly_copy(s->name, sizeof(s->name), vm->name);
+	ly_spiffe_host(m->conf.site, mv->row.home, s->home);
+	ly_copy(s->home_address, sizeof(s->home_address), home->address);
+	ly_spiffe_host(mv->row.from_site, mv->row.from_host, s->source);
+	s->definition = (struct ly_bytes){
+		(const uint8_t *)vm_row->definition,
+		strlen(vm_row->definition) };
+	s->ticket = (struct ly_bytes){ ticket->at, ticket->len };
+	return LY_OK;
+}
+
+static void
+fill_copy(struct ly_move *mv, struct ly_copy *c)
+{
+	c->vm = mv->row.vm;
+	c->mig = mv->row.id;
+	ly_spiffe_host(mv->row.to_site, mv->row.to_host, c->dest);
+	ly_copy(c->dest_address, sizeof(c->dest_address),
+	    mv->row.to_address);
+	c->bandwidth = mv->row.bandwidth;
+	c->downtime_ms = mv->row.downtime_ms;
+}
+
+static void
+fill_request(struct ly_move *mv, enum ly_step step, struct ly_request *r)
+{
+	r->vm = mv->row.vm;
+	if (ly_steps[step].asks != LY_SHOW)
+		r->mig = mv->row.id;
+	if (step == LY_STEP_ASK)
+		r->flag = 1; /* and abort it, if it is still open */
+	if (step == LY_STEP_SETTLE)
+		r->flag = mv->row.fate;
+	r->epoch = mv->row.epoch;
+}
+
+static void
+ask(struct ly_move *mv, enum ly_step step)
+{
+	const struct ly_step_row *row = &ly_steps[step];
+	struct ly_place whom = place_of(mv, row->whom);
+	struct ly_ticket_bytes ticket;
+	struct ly_vm_row vm_row;
+	struct ly_why why = { "" };
+	enum ly_rc rc = LY_OK;
+	union ly_any msg;
+
+	memset(&msg, 0, sizeof(msg));
+	if (row->asks == LY_PREPARE)
+		rc = fill_prepare(mv, &msg.start, &ticket, &vm_row, &why);
+	else if (row->asks == LY_COPY)
+		fill_copy(mv, &msg.copy);
+	else
+		fill_request(mv, step, &msg.request);
+	if (rc == LY_OK)
+		mv->req[step] = ly_ask(mv->m, &whom, row->asks, &msg,
+		    row->limit_ms, on_done, &mv->arg[step]);
+	if (rc == LY_OK && !mv->req[step])
+		rc = ly_fail(&why, LY_FULL, "too many requests under way");
+	if (rc != LY_OK) /* the tick finds that it has no number: late */
+		note(mv, "%s: %s", row->name, why.text);
+}
+
+/* ---- answers ---- */
+
+static enum ly_rc
+authorised(struct ly_move *mv, const struct ly_done *d)
+{
+	struct ly_why why = { "" };
+	struct ly_shown shown;
+	enum ly_rc rc = ly_shown_parse(d, &shown, &why);
+	char at[LY_PLACE_TEXT];
+
+	if (rc == LY_OK && strcmp(shown.state, "attached") != 0)
+		rc = ly_fail(&why, LY_REFUSED,
+		    "its home says it is %s, not running anywhere",
+		    shown.state);
+	if (rc == LY_OK && strcmp(shown.at.site, mv->row.to_site) == 0 &&
+	    strcmp(shown.at.name, mv->row.to_host) == 0)
+		rc = ly_fail(&why, LY_REFUSED, "it is at %s already",
+		    ly_place_text(&shown.at, at));
+	if (rc == LY_OK &&
+	    !ly_roster_host(&mv->m->roster, shown.at.site, shown.at.name))
+		rc = ly_fail(&why, LY_UNKNOWN,
+		    "its home says it is at %s, which is not known here",
+		    ly_place_text(&shown.at, at));
+	if (rc != LY_OK) {
+		note(mv, "%s", why.text);
+		return rc;
+	}
+	ly_copy(mv->row.from_site, LY_NAME_MAX, shown.at.site);
+	ly_copy(mv->row.from_host, LY_NAME_MAX, shown.at.name);
+	mv->row.from_epoch = shown.epoch;
+	mv->row.commands_before = shown.seq;
+	return LY_OK;
+}
+
+/* What an answer tells besides rc and fate. */
+static enum ly_rc
+read_answer(struct ly_move *mv, enum ly_step step, const struct ly_done *d,
+    struct ly_saga_event *ev)
+{
+	struct ly_place to = place_of(mv, LY_PARTY_DEST);
+	struct ly_host *h = ly_roster_host(&mv->m->roster, to.site, to.name);
+	struct ly_shown shown;
+
+	if (step == LY_STEP_COPY && d->value[0])
+		ly_copy(mv->row.result, sizeof(mv->row.result), d->value);
+	if (d->rc != LY_OK)
+		return (enum ly_rc)d->rc;
+	if (step == LY_STEP_AUTHORISE) {
+		enum ly_rc rc = authorised(mv, d);
+
+		ev->epoch = mv->row.from_epoch;
+		return rc;
+	}
+	if (step == LY_STEP_PREPARE)
+		ly_copy(mv->row.to_address, sizeof(mv->row.to_address),
+		    d->value[0] ? d->value : h ? h->address : "");
+	if (step == LY_STEP_RECORD && ly_shown_parse(d, &shown, NULL) == LY_OK)
+		mv->row.commands_after = shown.seq;
+	return LY_OK;
+}
+
+static bool
+is_bad_news(enum ly_step step, enum ly_rc rc)
+{
+	return rc != LY_OK && rc != LY_BUSY && rc != LY_SHORT &&
+	    step != LY_STEP_CALLOFF && step != LY_STEP_RECORD;
+}
+
+static void
+on_done(struct ly_manager *m, void *arg, const struct ly_done *d)
+{
+	const struct ly_move_arg *a = arg;
+	struct ly_move *mv = a->mv;
+	enum ly_step step = a->step;
+	struct ly_saga_event ev = { .kind = LY_SAGA_LATE, .step = step };
+	struct ly_place whom = place_of(mv, ly_steps[step].whom);
+	char at[LY_PLACE_TEXT];
+
+	(void)m;
+	mv->req[step] = 0;
+	ly_place_text(&whom, at);
+	if (d) {
+		ev.kind = LY_SAGA_ANSWERED;
+		ev.fate = (enum ly_fate)d->fate;
+		ev.epoch = d->epoch;
+		ev.rc = read_answer(mv, step, d, &ev);
+		if (is_bad_news(step, ev.rc))
+			note(mv, "%s at %s: %s", ly_steps[step].name, at,
+			    d->why[0] ? d->why : ly_rc_name(d->rc));
+	} else if (step != LY_STEP_RECORD) {
+		note(mv, "%s: %s did not answer", ly_steps[step].name, at);
+	}
+	feed(mv, &ev);
+}
+
+/* ---- doing ---- */
+
+static enum ly_rc
+save(struct ly_move *mv)
+{
+	const struct ly_saga_rec *next = &mv->saga.next;
+	char id[LY_ID_TEXT], journal[512];
+	struct ly_mig_row row = mv->row;
+	struct ly_why why = { "" };
+
+	row.state = next->state;
+	row.tell = next->tell;
+	row.calloff = next->calloff;
+	row.lost = next->lost;
+	row.fate = next->fate;
+	row.epoch = next->epoch;
+	row.changed = ly_now_ms();
+	ly_print(journal, sizeof(journal), "%s %s%s%s", row.vm_name,
+	    ly_saga_state_name(row.state), row.why[0] ? ": " : "", row.why);
+	if (ly_store_put(mv->m->store, LY_ROW_MIG, &row, journal, &why) !=
+	    LY_OK) {
+		ly_log(LY_ERROR, "migration", "%s (%s): not written, so not "
+		    "done: %s", row.vm_name, ly_id_text(&row.id, id),
+		    why.text);
+		note(mv, "could not be written down: %s", why.text);
+		return LY_OUTSIDE;
+	}
+	mv->row = row;
+	return LY_OK;
+}
+
+/* Where the VM is, from what the saga has on disk. */
+static void
+place_vm(struct ly_move *mv)
+{
+	struct ly_vm *vm = vm_of(mv);
+	struct ly_why why = { "" };
+
+	if (!vm)
+		return;
+	if (mv->row.state == LY_SAGA_COMMITTED) {
+		vm->at = place_of(mv, LY_PARTY_DEST);
+		vm->epoch = mv->row.epoch;
+		vm->state = LY_VM_RUNNING;
+		vm->known = true;
+		vm->lost = false;
+	} else if (mv->row.state == LY_SAGA_ABORTING && mv->row.lost) {
+		vm->lost = true;
+	} else if (mv->row.state == LY_SAGA_ABORTED && mv->row.lost &&
+	    !mv->row.tell) {
+		vm->lost = false;
+	} else {
+		return;
+	}
+	if (ly_vm_save(mv->m, vm, NULL, NULL, &why) != LY_OK)
+		vm->unsaved = true;
+}
+
+static void
+moved(struct ly_move *mv)
+{
+	json_t *ev = json_object();
+
+	ly_log(LY_NOTICE, "migration", "%s to %s/%s: %s", mv->row.vm_name,
+	    mv->row.to_site, mv->row.to_host,
+	    ly_saga_state_name(mv->saga.rec.state));
+	json_object_set_new(ev, "event", json_string("step"));
+	json_object_set_new(ev, "step",
+	    json_string(ly_saga_state_name(mv->saga.rec.state)));
+	json_object_set_new(ev, "state", json_string("begun"));
+	say(mv, ev);
+	place_vm(mv);
+	if (mv->saga.rec.state == LY_SAGA_DOUBT) {
+		struct ly_place home = place_of(mv, LY_PARTY_HOME);
+
+		ly_manager_alarm(mv->m, &home, mv->row.vm_name,
+		    "a migration is in doubt: its home does not answer");
+		answer(mv);
+	}
+}
+
+static bool
+perform(struct ly_move *mv, const struct ly_saga_todo *t)
+{
+	switch (t->act) {
+	case LY_SAGA_SAVE:
+		return true;
+	case LY_SAGA_ASK:
+		ask(mv, t->step);
+		break;
+	case LY_SAGA_FORGET:
+		ly_ask_forget(mv->m, mv->req[t->step]);
+		mv->req[t->step] = 0;
+		break;
+	case LY_SAGA_MOVED:
+		moved(mv);
+		break;
+	case LY_SAGA_SLOW:
+		answer(mv);
+		break;
+	case LY_SAGA_REFUSE:
+		mv->refused = t->text;
+		break;
+	}
+	return false;
+}
+
+/* Tell the core what happened, then do as it says. SAVED is the only event
+ * found out while doing, and it comes last. */
+static void
+feed(struct ly_move *mv, const struct ly_saga_event *ev)
+{
+	struct ly_saga_event now = *ev;
+	bool saving = true;
+
+	while (saving) {
+		struct ly_saga_todos todo;
+
+		saving = false;
+		ly_saga_step(&mv->saga, &now, &todo);
+		for (unsigned i = 0; i < todo.n; i++)
+			saving |= perform(mv, &todo.act[i]);
+		if (saving)
+			now = (struct ly_saga_event){ .kind = LY_SAGA_SAVED,
+				.ok = save(mv) == LY_OK };
+	}
+	if (!ly_saga_over(mv->saga.rec.state) || mv->told)
+		return;
+	mv->told = true; /* the tick takes it away */
+	mv->row.state = mv->saga.rec.state;
+	if (vm_of(mv))
+		vm_of(mv)->saga = NULL;
+	answer(mv);
+}
+
+/* ---- from outside ---- */
+
+enum ly_rc
+ly_move_allowed(struct ly_manager *m, const struct ly_move_wish *w,
+    struct ly_why *why)
+{
+	struct ly_host *home = ly_roster_host(&m->roster, w->vm->home.site,
+	    w->vm->home.name);
+	struct ly_host *at = ly_roster_host(&m->roster, w->vm->at.site,
+	    w->vm->at.name);
+	struct ly_move *mv = w->vm->saga;
+	char text[LY_PLACE_TEXT], id[LY_ID_TEXT];
+
+	if (mv)
+		return ly_fail(why, LY_BUSY,
+		    "%s is being migrated already, to %s/%s: %s (migration %s)",
+		    w->vm->name, mv->row.to_site, mv->row.to_host,
+		    ly_saga_state_name(mv->row.state),
+		    ly_id_text(&mv->row.id, id));
+	if (w->vm->busy)
+		return ly_fail(why, LY_BUSY, "%s is being started or stopped",
+		    w->vm->name);
+	if (!w->vm->bound)
+		return ly_fail(why, LY_REFUSED, "%s is not bound to its home",
+		    w->vm->name);
+	if (m->moves_n >= LY_MOVES_MAX)
+		return ly_fail(why, LY_FULL, "%u migrations are open already",
+		    LY_MOVES_MAX);
+	if (ly_place_same(&w->vm->at, &w->to->at))
+		return ly_fail(why, LY_REFUSED, "%s is at %s already",
+		    w->vm->name, ly_place_text(&w->to->at, text));
+	if (!w->to->up)
+		return ly_fail(why, LY_REFUSED,
+		    "the destination %s is not connected",
+		    ly_place_text(&w->to->at, text));
+	if (!home || !home->up)
+		return ly_fail(why, LY_REFUSED, "its home %s is not connected",
+		    ly_place_text(&w->vm->home, text));
+	if (!w->vm->at.name[0])
+		return ly_fail(why, LY_REFUSED, "%s is off", w->vm->name);
+	if (!at || !at->up)
+		return ly_fail(why, LY_REFUSED,
+		    "%s is at %s, which is not connected", w->vm->name,
+		    ly_place_text(&w->vm->at, text));
+	return LY_OK;
+}
+
+static struct ly_move *
+new_move(struct ly_manager *m, struct ly_vm *vm)
+{
+	struct ly_move *mv = calloc(1, sizeof(*mv));
+
+	if (!mv)
+		return NULL;
+	mv->m = m;
+	for (unsigned i = 0; i < LY_STEPS; i++) {
+		mv->arg[i].mv = mv;
+		mv->arg[i].step = (enum ly_step)i;
+	}
+	mv->next = m->moves;
+	m->moves = mv;
+	m->moves_n++;
+	vm->saga = mv;
+	return mv;
+}
+
+enum ly_rc
+ly_move_begin(struct ly_manager *m, const struct ly_move_wish *w,
+    uint64_t watcher, struct ly_move **out, struct ly_why *why)
+{
+	enum ly_rc rc = ly_move_allowed(m, w, why);
+	struct ly_move *mv = rc == LY_OK ? new_move(m, w->vm) : NULL;
+
+	if (rc != LY_OK)
+		return rc;
+	if (!mv)
+		return ly_fail(why, LY_OUTSIDE, "out of memory");
+	ly_random(&mv->row.id, sizeof(mv->row.id));
+	mv->row.vm = w->vm->id;
+	ly_copy(mv->row.vm_name, LY_NAME_MAX, w->vm->name);
+	ly_copy(mv->row.home, LY_NAME_MAX, w->vm->home.name);
+	ly_copy(mv->row.from_site, LY_NAME_MAX, w->vm->at.site);
+	ly_copy(mv->row.from_host, LY_NAME_MAX, w->vm->at.name);
+	ly_copy(mv->row.to_site, LY_NAME_MAX, w->to->at.site);
+	ly_copy(mv->row.to_host, LY_NAME_MAX, w->to->at.name);
+	mv->row.bandwidth = w->bandwidth;
+	mv->row.downtime_ms = w->downtime_ms;
+	mv->row.started = ly_now_ms();
+	mv->watcher[0] = watcher;
+	ly_saga_init(&mv->saga);
+	*out = mv;
+	tell(mv, LY_SAGA_GO);
+	return LY_OK;
+}
+
+const char *
+ly_move_cancel(struct ly_move *mv)
+{
+	mv->refused = NULL;
+	tell(mv, LY_SAGA_CANCEL);
+	if (!mv->refused)
+		note(mv, "called off by the operator");
+	return mv->refused;
+}
+
+const char *
+ly_move_supersede(struct ly_move *mv)
+{
+	mv->refused = NULL;
+	tell(mv, LY_SAGA_SUPERSEDE);
+	return mv->refused;
+}
+
+static enum ly_rc
+on_row(void *arg, const void *row_, struct ly_why *why)
+{
+	struct ly_manager *m = arg;
+	const struct ly_mig_row *row = row_;
+	struct ly_saga_rec rec = { .state = row->state, .tell = row->tell,
+		.calloff = row->calloff, .lost = row->lost, .fate = row->fate,
+		.epoch = row->epoch };
+	struct ly_vm *vm = ly_roster_vm(&m->roster, &row->vm);
+	struct ly_move *mv;
+
+	if (row->state >= LY_SAGA_STATES)
+		return ly_fail(why, LY_OUTSIDE,
+		    "store: migration of %s in state %u", row->vm_name,
+		    row->state);
+	if (ly_saga_over(row->state) || !vm || vm->saga)
+		return LY_OK;
+	mv = new_move(m, vm);
+	if (!mv)
+		return ly_fail(why, LY_OUTSIDE, "out of memory");
+	mv->row = *row;
+	ly_saga_load(&mv->saga, &rec);
+	ly_log(LY_NOTICE, "migration", "%s to %s/%s: goes on, %s",
+	    row->vm_name, row->to_site, row->to_host,
+	    ly_saga_state_name(row->state));
+	return LY_OK;
+}
+
+enum ly_rc
+ly_moves_load(struct ly_manager *m, struct ly_why *why)
+{
+	return ly_store_each(m->store, LY_ROW_MIG, on_row, m, why);
+}
+
+void
+ly_moves_go(struct ly_manager *m)
+{
+	for (struct ly_move *mv = m->moves; mv; mv = mv->next) {
+		place_vm(mv);
+		tell(mv, LY_SAGA_GO);
+	}
+}
+
+static json_t *
+progress_json(const struct ly_progress *p)
+{
+	uint64_t done = p->total > p->remaining ? p->total - p->remaining : 0;
+	json_t *ev = json_object();
+
+	json_object_set_new(ev, "event", json_string("progress"));
+	json_object_set_new(ev, "phase",
+	    json_string(ly_phase_name(p->phase)));
+#define NUMBER(name, v) json_object_set_new(ev, name, json_integer((json_int_t)(v)))
+	NUMBER("bytes", p->bytes);
+	NUMBER("total", p->total);
+	NUMBER("remaining", p->remaining);
+	NUMBER("rate", p->rate);
+	NUMBER("dirty_rate", p->dirty_rate);
+	NUMBER("elapsed_ms", p->elapsed_ms);
+	NUMBER("downtime_ms", p->downtime_ms);
+	NUMBER("commands", p->commands);
+	NUMBER("percent", p->phase == LY_PHASE_OVER ? 100 :
+	    p->total ? done * 100 / p->total : 0);
+	/* Until it converges nobody knows; -1 says so. */
+	if (p->rate > p->dirty_rate)
+		NUMBER("eta_ms", p->remaining / (p->rate - p->dirty_rate) *
+			1000 + p->remaining % (p->rate - p->dirty_rate) *
+			1000 / (p->rate - p->dirty_rate));
+	else
+		NUMBER("eta_ms", -1);
+#undef NUMBER
+	return ev;
+}
+
+void
+ly_moves_progress(struct ly_manager *m, const struct ly_progress *p)
+{
+	struct ly_vm *vm = ly_roster_vm(&m->roster, &p->vm);
+	struct ly_move *mv = vm ? vm->saga : NULL;
+
+	if (!mv || !ly_id_same(&mv->row.id, &p->mig))
+		return;
+	mv->progress = *p;
+	mv->has_progress = true;
+	ly_ask_extend(m, mv->req[LY_STEP_COPY]);
+	say(mv, progress_json(p));
+}
+
+static void
+watch_source(struct ly_move *mv)
+{
+	struct ly_place from = place_of(mv, LY_PARTY_SOURCE);
+	uint64_t now = uv_now(mv->m->loop);
+
+	if (mv->saga.rec.state != LY_SAGA_COPYING ||
+	    ly_host_conn(mv->m, &from)) {
+		mv->source_gone = 0;
+		return;
+	}
+	if (!mv->source_gone)
+		mv->source_gone = now;
+	if (now - mv->source_gone < LY_SOURCE_LOST_S * 1000)
+		return;
+	note(mv, "the source %s/%s was lost", from.site, from.name);
+	tell(mv, LY_SAGA_HOST_LOST);
+}
+
+static void
+end(struct ly_move **at)
+{
+	struct ly_move *mv = *at;
+	struct ly_vm *vm = vm_of(mv);
+
+	for (unsigned i = 0; i < LY_STEPS; i++)
+		ly_ask_forget(mv->m, mv->req[i]);
+	if (vm && vm->saga == mv)
+		vm->saga = NULL;
+	mv->m->moves_n--;
+	*at = mv->next;
+	free(mv);
+}
+
+/* What was asked and could not even be sent. */
+static void
+find_unasked(struct ly_move *mv)
+{
+	for (unsigned i = 0; i < LY_STEPS; i++)
+		if ((mv->saga.asked & (1u << i)) && !mv->req[i])
+			feed(mv, &(struct ly_saga_event){
+			    .kind = LY_SAGA_LATE, .step = (enum ly_step)i });
+}
+
+/* Each second everything that waits is asked again; so often is enough. */
+void
+ly_moves_tick(struct ly_manager *m)
+{
+	bool second = uv_now(m->loop) - m->moves_second >= 1000;
+	struct ly_move **at = &m->moves;
+
+	if (second)
+		m->moves_second = uv_now(m->loop);
+	while (*at) {
+		if ((*at)->told) {
+			end(at);
+			continue;
+		}
+		if (second) {
+			watch_source(*at);
+			find_unasked(*at);
+			tell(*at, LY_SAGA_TICK);
+		}
+		at = &(*at)->next;
+	}
+}
+
+void
+ly_moves_fini(struct ly_manager *m)
+{
+	while (m->moves)
+		end(&m->moves);
+}
