@@ -12,11 +12,11 @@ say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 # Goals that need no configuration; the others get it by themselves, and those
 # that promise to do all their set-up get the packages first.
 BARE := deps help clean distclean format format-check
-SELF := check demo deps
+SELF := check demo bench deps
 GOALS := $(or $(MAKECMDGOALS),all)
 
-# These two also build on every processor, unless told otherwise.
-ifneq ($(filter check demo,$(GOALS)),)
+# These also build on every processor, unless told otherwise.
+ifneq ($(filter check demo bench,$(GOALS)),)
 ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
@@ -157,7 +157,7 @@ $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 RUN := BUILD=$(abspath $(BUILD)) ./tests/run
 
 deps:
-	$(Q)BUILD=$(abspath $(BUILD)) ./contrib/deps
+	$(Q)BUILD=$(abspath $(BUILD)) ./contrib/deps $(filter bench,$(GOALS))
 
 unit: $(UNIT_PROGRAMS)
 	$(Q)$(RUN) $(UNIT_PROGRAMS)
@@ -201,7 +201,7 @@ fuzz:
 
 fuzz-programs: $(FUZZERS)
 
-bench: all $(BENCH_PROGRAMS)
+bench: deps all $(BENCH_PROGRAMS)
 	$(Q)BUILD=$(abspath $(BUILD)) sh tests/bench/bench.sh
 
 demo: deps all $(BENCH_PROGRAMS)
