@@ -26,8 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOW_WATER (256u * 1024) /* on_drain is called below this */
-#define DIRECT_LEN 16384u	/* DATA from here on is not copied */
+#define DIRECT_LEN 16384u /* DATA from here on is not copied */
 
 static void feed(struct ly_conn *c, const struct ly_link_event *ev);
 
@@ -219,7 +218,7 @@ on_written(uv_write_t *req, int status)
 	struct ly_conn *c = req->data;
 
 	c->is_writing = false;
-	buf_clear(&c->wire);
+	c->wire.len = 0;
 	if (status == UV_ECANCELED || c->tcp_closing)
 		return;
 	if (status < 0)
@@ -287,7 +286,6 @@ write_rest(struct ly_conn *c, const uint8_t *at, size_t len)
 		return;
 	}
 	c->is_writing = true;
-	c->crowded = true;
 	wrote(c);
 }
 
@@ -381,8 +379,6 @@ put_frame(struct ly_conn *c, unsigned type, const void *in)
 	assert(!w.bad); /* a field over its own limit is our mistake */
 	b->len += ly_wr_len(&w);
 	c->used = true;
-	if (b->len - b->at > LOW_WATER)
-		c->crowded = true;
 	ly_conn_dirty(c);
 }
 
@@ -424,14 +420,17 @@ ly_conn_send(struct ly_conn *c, unsigned type, const void *in)
 		put_frame(c, type, in);
 }
 
+/* Who is told that something waits is told when nothing does. */
 size_t
-ly_conn_pending(const struct ly_conn *c)
+ly_conn_pending(struct ly_conn *c)
 {
 	size_t queued = c->out.len - c->out.at;
 
 	if (c->is_writing)
 		queued += uv_stream_get_write_queue_size(
 		    (const uv_stream_t *)&c->tcp);
+	if (queued)
+		c->crowded = true;
 	return queued;
 }
 
@@ -948,7 +947,7 @@ finish(struct ly_conn *c)
 static void
 maybe_drain(struct ly_conn *c)
 {
-	if (!c->crowded || c->is_writing || ly_conn_pending(c) > LOW_WATER)
+	if (!c->crowded || c->is_writing || c->out.len)
 		return;
 	c->crowded = false;
 	if (c->link.state == LY_LINK_UP && c->ops->on_drain)

@@ -37,8 +37,7 @@ struct ly_conn_ops {
 	 * Anything but LY_OK closes the connection with that code. */
 	enum ly_rc (*on_frame)(struct ly_conn *c, unsigned type,
 	    const union ly_any *m, void *arg, struct ly_why *why);
-	/* What had to wait has been taken, and ly_conn_pending() is small
-	 * again: at most 256 KiB (optional). */
+	/* ly_conn_pending() was not 0 when you asked, and is now (optional). */
 	void (*on_drain)(struct ly_conn *c, void *arg);
 	/* Once, and the last call: the connection is gone (or could not be
 	 * made). `why` is for the operator. A listener hears it only of
@@ -83,8 +82,9 @@ void *ly_conn_arg(const struct ly_conn *c);
 /* Appends one frame; `in` is the struct of `type`, its bytes are copied. On a
  * connection that is closing it does nothing. */
 void ly_conn_send(struct ly_conn *c, unsigned type, const void *in);
-/* Bytes not yet taken by the kernel, for back pressure on a stream. */
-size_t ly_conn_pending(const struct ly_conn *c);
+/* Bytes not yet taken by the kernel, for back pressure on a stream: stop at a
+ * limit of yours, go on in on_drain(). Over 32 MiB it is closed (LY_FULL). */
+size_t ly_conn_pending(struct ly_conn *c);
 /* Stops and goes on reading from the socket (back pressure inwards). What has
  * been read already, less than 512 KiB, is still delivered. */
 void ly_conn_hold(struct ly_conn *c, bool hold);
