@@ -9,7 +9,6 @@
  * request that had to wait) is done in leave(), by the outermost, so nothing
  * here is entered twice at once and no stack grows with a client's pipeline.
  */
-#define _GNU_SOURCE
 #include "agent/io/guest.h"
 
 #include "lib/base/text.h"

@@ -29,7 +29,8 @@ struct ly_tpm_ops {
 	 * all others a u32 (big-endian), 0 for success. From the loop, never
 	 * from within ly_tpm_submit(). `body` is lent for the call. */
 	void (*on_answer)(void *arg, const uint8_t *body, size_t len);
-	/* Once. What was submitted may have run or not. */
+	/* Once, perhaps from within ly_tpm_submit(). What was submitted may
+	 * have run or not. The TPM may be closed from here. */
 	void (*on_dead)(void *arg, const char *why);
 };
 
@@ -43,7 +44,8 @@ LY_MUST enum ly_rc ly_tpm_open(uv_loop_t *loop, const char *spec,
  * way to a TPM does not have is answered: TPM_RC_LOCALITY, or a result that
  * is no success. INIT where nothing can reset the TPM is answered with
  * success, and ly_tpm_resets() says so: ask ly_tpm_policy_answer() about the
- * Startup that follows. To a dead TPM nothing is submitted. */
+ * Startup that follows. (The PCRs of such a TPM keep what the boot before has
+ * measured.) To a dead TPM nothing is submitted. */
 void ly_tpm_submit(struct ly_tpm *t, enum ly_op op, uint8_t locality,
     const uint8_t *body, size_t len);
 /* Advice to end what is under way soon; its answer comes all the same. Does
