@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `lanyard host`: a host gets its certificate here. Its key is made on this
+ * machine, beside the certificate, or comes as a request (--csr) so that it
+ * never leaves the host.
+ *
+ * `host add` leaves a key without certificate only when the answer was lost:
+ * the request stays beside it, and --csr asks again with the same key.
+ */
+#include "cli/cli.h"
+
+#include "lib/io/ca.h"
+#include "lib/io/file.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PEM_MOST ((size_t)64 << 10)
+
+LY_AUTO_FOR(json_decref, json_t)
+LY_AUTO_FOR(free, char)
+
+struct add {
+	const char *name, *address, *out, *csr;
+};
+
+static const struct ly_opt add_rows[] = {
+	LY_OPERAND(struct add, name, "NAME", LY_OPT_NAME,
+	    "The host's name, new in this site"),
+	LY_VALUE(struct add, address, "--address", "HOST:PORT", LY_OPT_ADDRESS,
+	    true, "Where other hosts reach its agent"),
+	LY_VALUE(struct add, out, "--out", "DIR", LY_OPT_FILE, true,
+	    "Where its key, certificate and trust go; copy it to the host"),
+	LY_VALUE(struct add, csr, "--csr", "FILE", LY_OPT_FILE, false,
+	    "Sign this request; without it, a key is made in DIR"),
+};
+
+struct adding {
+	const struct ly_common *c;
+	const struct add *a;
+	char dir[PATH_MAX];
+	char key[PATH_MAX + 32], csr[PATH_MAX + 32], cert[PATH_MAX + 32],
+	    trust[PATH_MAX + 32];
+	json_t *answer;
+};
+
+/* ---- before anything is asked ---- */
+
+static int
+lay_out(struct adding *h)
+{
+	struct ly_why why;
+	enum ly_rc rc = ly_file_mkdir(h->a->out, 0700, &why);
+	const char *file;
+
+	if (rc != LY_OK)
+		return ly_cli_fail(h->c, rc, "--out: %s", why.text);
+	if (!realpath(h->a->out, h->dir))
+		return ly_cli_fail(h->c, LY_OUTSIDE, "--out: %s: %s", h->a->out,
+		    strerror(errno));
+	ly_print(h->key, sizeof(h->key), "%s/host.key", h->dir);
+	ly_print(h->csr, sizeof(h->csr), "%s/host.csr", h->dir);
+	ly_print(h->cert, sizeof(h->cert), "%s/host.pem", h->dir);
+	ly_print(h->trust, sizeof(h->trust), "%s/trust", h->dir);
+	file = access(h->cert, F_OK) == 0	    ? h->cert :
+	    !h->a->csr && access(h->key, F_OK) == 0 ? h->key :
+						      NULL;
+	if (!file)
+		return LY_EXIT_DONE;
+	return ly_cli_fail(h->c, LY_REFUSED,
+	    "%s is there already; choose "
+	    "another --out%s",
+	    file,
+	    file == h->key ?
+		", or ask for a certificate for its key with --csr" :
+		"");
+}
+
+static int
+read_csr(const struct adding *h, char **pem)
+{
+	LY_AUTO(free) char *text = NULL;
+	struct ly_why why;
+	uint8_t *buf;
+	size_t len;
+	enum ly_rc rc = ly_file_read(h->a->csr, PEM_MOST, &buf, &len, &why);
+
+	if (rc != LY_OK)
+		return ly_cli_fail(h->c, rc, "--csr: %s", why.text);
+	text = (char *)buf;
+	if (strlen(text) != len || strstr(text, "PRIVATE KEY") ||
+	    !strstr(text, "CERTIFICATE REQUEST-----"))
+		return ly_cli_fail(h->c, LY_MALFORMED,
+		    "--csr: %s holds no certificate request in PEM", h->a->csr);
+	*pem = ly_take(text);
+	return LY_EXIT_DONE;
+}
+
+/* The key is for spiffe://SITE/host/NAME; the manager knows SITE. */
+static int
+make_csr(const struct adding *h, char **pem)
+{
+	LY_AUTO(json_decref) json_t *answer = NULL;
+	char id[LY_SPIFFE_MAX];
+	const char *site;
+	struct ly_why why;
+	enum ly_rc rc;
+	int status = ly_cli_ask_plain(h->c,
+	    ly_cli_request("site.show", (char *)NULL), false, &answer);
+
+	if (status != LY_EXIT_DONE)
+		return status;
+	site = json_string_value(json_object_get(answer, "site"));
+	if (!site || !ly_name_good(site))
+		return ly_cli_fail(h->c, LY_OUTSIDE,
+		    "the manager does not say which site this is");
+	ly_spiffe_host(site, h->a->name, id);
+	rc = ly_ca_request(id, h->key, pem, &why);
+	if (rc == LY_OK)
+		rc = ly_file_write(h->csr, *pem, strlen(*pem), 0644, &why);
+	if (rc == LY_OK)
+		return LY_EXIT_DONE;
+	unlink(h->key);
+	return ly_cli_fail(h->c, rc, "%s", why.text);
+}
+
+/* ---- asking ---- */
+
+static int
+ask_for_cert(struct adding *h, const char *pem)
+{
+	json_t *request = ly_cli_request("host.add", "name", h->a->name,
+	    "address", h->a->address, (char *)NULL);
+	int status;
+
+	if (json_object_set_new(request, "csr", json_string(pem)) != 0) {
+		json_decref(request);
+		return ly_cli_fail(h->c, LY_MALFORMED,
+		    "--csr: not text in UTF-8");
+	}
+	status = ly_cli_ask_plain(h->c, request, true, &h->answer);
+	if (h->a->csr || status == LY_EXIT_DONE)
+		return status;
+	if (status == LY_EXIT_OPEN) {
+		fprintf(stderr,
+		    "lanyard: the key is kept; ask again with "
+		    "--csr %s\n",
+		    h->csr);
+		return status;
+	}
+	unlink(h->key); /* refused: nobody knows this key */
+	unlink(h->csr);
+	return status;
+}
+
+/* ---- after ---- */
+
+static enum ly_rc
+write_trust(const struct adding *h, struct ly_why *why)
+{
+	json_t *pem, *trust = json_object_get(h->answer, "trust");
+	char path[PATH_MAX + LY_NAME_MAX + 64];
+	const char *site;
+	enum ly_rc rc = ly_file_mkdir(h->trust, 0755, why);
+
+	json_object_foreach(trust, site, pem) {
+		if (rc != LY_OK)
+			break;
+		if (!ly_name_good(site) || !json_is_string(pem))
+			return ly_fail(why, LY_MALFORMED,
+			    "the manager's "
+			    "answer: trust: not SITE and certificate");
+		ly_print(path, sizeof(path), "%s/%s.pem", h->trust, site);
+		rc = ly_file_write(path, json_string_value(pem),
+		    json_string_length(pem), 0644, why);
+	}
+	return rc;
+}
+
+static int
+write_all(const struct adding *h)
+{
+	const json_t *cert = json_object_get(h->answer, "cert");
+	struct ly_why why;
+	enum ly_rc rc;
+
+	if (!json_is_string(cert) ||
+	    json_object_size(json_object_get(h->answer, "trust")) == 0)
+		return ly_cli_fail(h->c, LY_MALFORMED,
+		    "the manager's answer holds no certificate or no trust");
+	rc = write_trust(h, &why);
+	if (rc == LY_OK) /* last: it says that all the rest is there */
+		rc = ly_file_write(h->cert, json_string_value(cert),
+		    json_string_length(cert), 0644, &why);
+	if (rc != LY_OK)
+		return ly_cli_fail(h->c, rc,
+		    "%s; the host is known to the "
+		    "manager: lanyard host remove %s before you try again",
+		    why.text, h->a->name);
+	if (!h->a->csr)
+		unlink(h->csr);
+	return LY_EXIT_DONE;
+}
+
+static void
+tell_add(const struct adding *h)
+{
+	const struct ly_cell manager = { .keys = "manager_address|manager" };
+	const json_t *at = ly_answer_get(h->answer, "manager_address|manager");
+	LY_AUTO(free) char *text = ly_answer_text(h->answer, &manager);
+
+	printf("Host %s may join; its certificate and whom it believes are in "
+	       "%s.\nCopy that to the host%s, and into its agent's "
+	       "configuration:\n\n"
+	       "[agent]\n"
+	       "cert = %s\n"
+	       "key = %s\n"
+	       "trust = %s\n"
+	       "address = %s\n"
+	       "manager = %s\n\n"
+	       "[tpm tpm0]\n"
+	       "tcti = device:/dev/tpmrm0\n\n"
+	       "Then: lanyard-agent -t -c FILE, and start the agent.\n",
+	    h->a->name, h->dir, h->a->csr ? "" : " (the key as well)", h->cert,
+	    h->a->csr ? "FILE OF THE REQUEST'S KEY" : h->key, h->trust,
+	    h->a->address,
+	    json_is_string(at) && ly_address_good(text) ?
+		text :
+		"HOST:PORT OF THE MANAGER");
+}
+
+static int
+run_add(const struct ly_common *c, const void *args)
+{
+	struct adding h = { .c = c, .a = args };
+	LY_AUTO(free) char *pem = NULL;
+	LY_AUTO(json_decref) json_t *answer = NULL;
+	int status = lay_out(&h);
+
+	if (status == LY_EXIT_DONE)
+		status = h.a->csr ? read_csr(&h, &pem) : make_csr(&h, &pem);
+	if (status == LY_EXIT_DONE)
+		status = ask_for_cert(&h, pem);
+	answer = h.answer;
+	if (status == LY_EXIT_DONE)
+		status = write_all(&h);
+	if (status != LY_EXIT_DONE)
+		return status;
+	if (c->json)
+		ly_answer_json(stdout, answer);
+	else if (!c->quiet)
+		tell_add(&h);
+	return LY_EXIT_DONE;
+}
+
+/* ---- the others ---- */
+
+static const struct ly_cell list_cells[] = {
+	{ "HOST", "host|name", LY_CELL_TEXT },
+	{ "SITE", "site", LY_CELL_TEXT },
+	{ "ADDRESS", "address", LY_CELL_TEXT },
+	{ "AGENT", "up|connected|state", LY_CELL_UP },
+	{ "SINCE", "since", LY_CELL_TIME },
+	{ "VMS", "vms_n|vms", LY_CELL_NUMBER },
+	{ "TPMS", "tpms", LY_CELL_TEXT },
+};
+
+static const struct ly_cell show_cells[] = {
+	{ "host", "host|name", LY_CELL_TEXT },
+	{ "site", "site", LY_CELL_TEXT },
+	{ "address", "address", LY_CELL_TEXT },
+	{ "agent", "up|connected|state", LY_CELL_UP },
+	{ "since", "since", LY_CELL_TIME },
+	{ "software", "software", LY_CELL_TEXT },
+	{ "tpms", "tpms", LY_CELL_TEXT },
+	{ "certificate until", "not_after", LY_CELL_TIME },
+};
+
+struct one {
+	const char *host;
+};
+
+static const struct ly_opt one_rows[] = {
+	LY_OPERAND(struct one, host, "HOST", LY_OPT_HOST,
+	    "The host; SITE/HOST if several sites have one of that name"),
+};
+
+static int
+run_list(const struct ly_common *c, const void *args)
+{
+	(void)args;
+	return ly_cli_list(c, ly_cli_request("host.list", (char *)NULL),
+	    "hosts", list_cells, LY_COUNT(list_cells));
+}
+
+static int
+run_show(const struct ly_common *c, const void *args)
+{
+	const struct one *a = args;
+
+	return ly_cli_show(c,
+	    ly_cli_request("host.show", "host", a->host, (char *)NULL), "host",
+	    show_cells, LY_COUNT(show_cells));
+}
+
+static int
+run_remove(const struct ly_common *c, const void *args)
+{
+	const struct one *a = args;
+
+	return ly_cli_do(c,
+	    ly_cli_request("host.remove", "host", a->host, (char *)NULL),
+	    "Host %s is removed.", a->host);
+}
+
+const struct ly_cli_verb ly_cli_host_verbs[] = {
+	{ "host add", add_rows, LY_COUNT(add_rows), sizeof(struct add), run_add,
+	    "Give a new host its certificate",
+	    "Makes host.key, host.pem and trust/ in DIR and prints the lines "
+	    "for the agent's configuration." },
+	{ "host list", NULL, 0, 0, run_list, "List hosts", NULL },
+	{ "host show", one_rows, LY_COUNT(one_rows), sizeof(struct one),
+	    run_show, "Show one host", NULL },
+	{ "host remove", one_rows, LY_COUNT(one_rows), sizeof(struct one),
+	    run_remove, "Forget a host",
+	    "Refused while it is a VM's home or a VM runs on it." },
+	{ 0 },
+};
