@@ -72,8 +72,10 @@ read_options(int argc, char **argv, struct options *o)
 		case 'l':
 			o->json = strcmp(optarg, "json") == 0;
 			if (!o->json && strcmp(optarg, "text") != 0) {
-				fprintf(stderr, "lanyard-agent: --log takes"
-				    " json or text, not %s\n", optarg);
+				fprintf(stderr,
+				    "lanyard-agent: --log takes"
+				    " json or text, not %s\n",
+				    optarg);
 				return 2;
 			}
 			break;
@@ -134,8 +136,7 @@ on_early_close(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
 
 	(void)arg;
 	ly_log(LY_WARNING, "peer", "%s: %s (%s)",
-	    peer && *peer->id ? peer->id : "a stranger", why,
-	    ly_rc_name(rc));
+	    peer && *peer->id ? peer->id : "a stranger", why, ly_rc_name(rc));
 }
 
 static const struct ly_conn_ops peer_ops = {
@@ -172,7 +173,8 @@ static enum ly_rc
 open_all(struct ly_agent *a, struct ly_why *why)
 {
 	struct ly_identity_files files = { .cert = a->conf.cert,
-		.key = a->conf.key, .trust = a->conf.trust };
+		.key = a->conf.key,
+		.trust = a->conf.trust };
 	enum ly_rc rc = lock_state(&a->conf, why);
 
 	if (rc == LY_OK)
@@ -238,7 +240,8 @@ on_reload(uv_signal_t *handle, int number)
 
 	(void)number;
 	if (ly_identity_reload(a->ids, &why) == LY_OK)
-		ly_log(LY_NOTICE, "agent", "certificate, key and trust read"
+		ly_log(LY_NOTICE, "agent",
+		    "certificate, key and trust read"
 		    " again");
 	else
 		ly_log(LY_ERROR, "agent", "the old ones stay: %s", why.text);
@@ -262,8 +265,8 @@ run(struct ly_agent *a)
 	uv_signal_start(&term, on_signal, SIGTERM);
 	uv_signal_start(&intr, on_signal, SIGINT);
 	uv_signal_start(&hup, on_reload, SIGHUP);
-	ly_log(LY_NOTICE, "agent", "%s is %s, listens on %s",
-	    LY_AGENT_SOFTWARE, a->self->id, a->conf.listen);
+	ly_log(LY_NOTICE, "agent", "%s is %s, listens on %s", LY_AGENT_SOFTWARE,
+	    a->self->id, a->conf.listen);
 	ly_notify("READY=1");
 	uv_run(a->loop, UV_RUN_DEFAULT);
 	ly_identity_free(a->ids);

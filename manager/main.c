@@ -75,7 +75,8 @@ parse(int argc, char **argv, struct options *o)
 
 	for (size_t i = 0, n = 0; i < LY_COUNT(rows); i++) {
 		longs[i] = (struct option){ .name = rows[i].name,
-			.has_arg = rows[i].arg != NULL, .val = 256 + (int)i };
+			.has_arg = rows[i].arg != NULL,
+			.val = 256 + (int)i };
 		if (rows[i].letter)
 			shorts[n++] = rows[i].letter;
 		if (rows[i].letter && rows[i].arg)
@@ -157,8 +158,10 @@ run(const struct ly_manager_conf *conf)
 
 	if (ly_manager_new(loop, conf, &all.m, &why) == LY_OK) {
 		watch_signals(loop, &all);
-		ly_log(LY_NOTICE, "manager", "site %s, listening on %s, port"
-		    " %u", conf->site, conf->listen, ly_net_port(all.m->net));
+		ly_log(LY_NOTICE, "manager",
+		    "site %s, listening on %s, port"
+		    " %u",
+		    conf->site, conf->listen, ly_net_port(all.m->net));
 		ly_notify("READY=1");
 	} else {
 		ly_log(LY_ERROR, "manager", "%s", why.text);

@@ -30,8 +30,11 @@ add(struct ly_away *a, struct ly_away_todos *todo, enum ly_away_act act)
 
 	assert(todo->n < LY_AWAY_TODO_MAX);
 	t = &todo->act[todo->n++];
-	*t = (struct ly_away_todo){ .act = act, .epoch = a->epoch,
-		.seq = a->seq, .mig = a->mig, .op = a->sent_op };
+	*t = (struct ly_away_todo){ .act = act,
+		.epoch = a->epoch,
+		.seq = a->seq,
+		.mig = a->mig,
+		.op = a->sent_op };
 	return t;
 }
 
@@ -96,8 +99,8 @@ go_on(struct ly_away *a, const struct ly_away_event *ev,
 		}
 	}
 	a->waiting_since = ly_away_idle(a) ? 0 :
-	    a->waiting_since	       ? a->waiting_since :
-					 ev->now_ms;
+	    a->waiting_since		   ? a->waiting_since :
+					     ev->now_ms;
 }
 
 static void
@@ -543,7 +546,8 @@ on_tick(struct ly_away *a, const struct ly_away_event *ev,
 		ask(a, todo);
 	if (a->waiting_since && !a->broken && a->state == LY_AWAY_HELD &&
 	    !a->up && ev->now_ms - a->waiting_since >= LY_GRACE_MS) {
-		alarm(a, todo, "the home has been out of reach too long; TPM"
+		alarm(a, todo,
+		    "the home has been out of reach too long; TPM"
 		    " in failure mode until the VM resets");
 		a->broken = true;
 		fail_waiting(a, todo);

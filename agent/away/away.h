@@ -105,7 +105,7 @@ enum ly_away_act {
 	LY_SAY_CLAIM, /* the shell adds the token */
 	LY_SAY_ABORT,
 	LY_SAY_QUERY,
-	LY_GIVE_ANSWER, /* the event's body, to the guest */
+	LY_GIVE_ANSWER,	 /* the event's body, to the guest */
 	LY_GIVE_FAILURE, /* TPM_RC_FAILURE, or the op's error, to the guest */
 	LY_TELL,	 /* the owner: `what` came to `rc` */
 	LY_TELL_ALARM,	 /* `text` */
@@ -148,10 +148,10 @@ struct ly_away {
 	uint8_t secret[LY_SECRET_LEN];
 	enum ly_away_sent sent;
 	enum ly_op sent_op;
-	bool command; /* one waits in the shell, not numbered yet */
+	bool command;  /* one waits in the shell, not numbered yet */
 	enum ly_op op; /* of that one */
-	bool reset;   /* INIT is to be sent */
-	bool broken;  /* failure mode until the next reset */
+	bool reset;    /* INIT is to be sent */
+	bool broken;   /* failure mode until the next reset */
 	struct ly_id mig;
 	bool asking, asking_abort;
 	struct ly_id asked;	/* the migration ASK is about */

@@ -374,8 +374,14 @@ skip_data(struct ly_swtpm *m, struct ly_swtpm_todo *todo)
 	skip(m, todo, LY_SWTPM_FAIL);
 }
 
-#define ALL(h) { h, h, h, h, h }
-#define ATTACHED(h) { deny, deny, h, deny, deny }
+#define ALL(h)                                                                 \
+	{                                                                      \
+		h, h, h, h, h                                                  \
+	}
+#define ATTACHED(h)                                                            \
+	{                                                                      \
+		deny, deny, h, deny, deny                                      \
+	}
 
 static const struct row rows[CODES] = {
 	/*			  body, answer, op
@@ -384,8 +390,7 @@ static const struct row rows[CODES] = {
 	[INIT] = { "INIT", 4, 4, LY_OP_INIT,
 	    { init_before, init_behind_token, ask, deny, deny } },
 	[SHUTDOWN] = { "SHUTDOWN", 0, 4, 0, ALL(okay) },
-	[GET_ESTABLISHED] = { "GET_TPMESTABLISHED", 0, 8, 0,
-	    ALL(established) },
+	[GET_ESTABLISHED] = { "GET_TPMESTABLISHED", 0, 8, 0, ALL(established) },
 	[SET_LOCALITY] = { "SET_LOCALITY", 1, 4, 0, ALL(locality) },
 	[HASH_START] = { "HASH_START", 0, 4, LY_OP_HASH_START, ATTACHED(ask) },
 	[HASH_DATA] = { "HASH_DATA", 4, 4, LY_OP_HASH_DATA,
@@ -426,8 +431,8 @@ ly_swtpm_name(uint32_t code)
 const char *
 ly_guest_mode_name(unsigned mode)
 {
-	static const char *const names[LY_GUEST_MODES] = { "before",
-		"incoming", "attached", "saved", "gone" };
+	static const char *const names[LY_GUEST_MODES] = { "before", "incoming",
+		"attached", "saved", "gone" };
 
 	return mode < LY_GUEST_MODES ? names[mode] : "?";
 }
@@ -592,8 +597,7 @@ came_true(struct ly_swtpm *m, enum ly_swtpm_act what)
 }
 
 void
-ly_swtpm_result(struct ly_swtpm *m, uint32_t result,
-    struct ly_swtpm_todo *todo)
+ly_swtpm_result(struct ly_swtpm *m, uint32_t result, struct ly_swtpm_todo *todo)
 {
 	enum ly_swtpm_act what = (enum ly_swtpm_act)m->waiting;
 

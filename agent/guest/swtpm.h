@@ -94,9 +94,9 @@ struct ly_swtpm {
 	uint8_t locality;
 	bool established;
 	uint32_t code;
-	uint32_t result;   /* of the request, when its body is dropped */
-	uint32_t left;	   /* bytes of the body not yet looked at */
-	uint32_t buffer;   /* of QEMU's TPM device */
+	uint32_t result;     /* of the request, when its body is dropped */
+	uint32_t left;	     /* bytes of the body not yet looked at */
+	uint32_t buffer;     /* of QEMU's TPM device */
 	uint32_t have, need; /* of `buf` */
 	uint32_t token_len;
 	uint8_t buf[LY_TOKEN_MAX];
@@ -125,8 +125,7 @@ size_t ly_swtpm_feed(struct ly_swtpm *m, const uint8_t *buf, size_t len,
  * never any left over. */
 size_t ly_swtpm_want(const struct ly_swtpm *m);
 
-void ly_swtpm_datafd(struct ly_swtpm *m, bool good,
-    struct ly_swtpm_todo *todo);
+void ly_swtpm_datafd(struct ly_swtpm *m, bool good, struct ly_swtpm_todo *todo);
 void ly_swtpm_restored(struct ly_swtpm *m, bool good,
     struct ly_swtpm_todo *todo);
 void ly_swtpm_result(struct ly_swtpm *m, uint32_t result,

@@ -224,7 +224,8 @@ regain_sight(struct ly_home *h, const struct ly_home_event *ev,
 	if (ev->waiting) {
 		h->seq--;
 		h->tpm = LY_TPM_BROKEN;
-		alarm(todo, "a command is in doubt after our restart; TPM in"
+		alarm(todo,
+		    "a command is in doubt after our restart; TPM in"
 		    " failure mode until the VM resets");
 	}
 	return LY_OK;
@@ -699,9 +700,10 @@ tpm_dead(struct ly_home *h, const struct ly_home_event *ev,
 
 	(void)ev;
 	if (h->tpm != LY_TPM_BROKEN)
-		alarm(todo, running ?
-		    "the TPM is gone; the command it ran is in doubt" :
-		    "the TPM is gone; failure mode until the VM resets");
+		alarm(todo,
+		    running ?
+			"the TPM is gone; the command it ran is in doubt" :
+			"the TPM is gone; failure mode until the VM resets");
 	h->tpm = LY_TPM_BROKEN;
 	if (running)
 		keep(h, todo, LY_DO_KEEP_FAILURE);

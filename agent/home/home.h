@@ -70,12 +70,12 @@ struct ly_home_event {
 	const struct ly_ticket *ticket; /* verified: signature, chain, home */
 	struct ly_id mig;
 	uint64_t epoch, seq;
-	bool waiting;	  /* RESUME: seq has not been answered */
+	bool waiting;	       /* RESUME: seq has not been answered */
 	const uint8_t *secret; /* RESUME: shown; ATTACH, CLAIM: fresh random */
-	enum ly_op op;	  /* COMMAND */
-	const uint8_t *hash; /* COMMAND: SHA-256 of op, locality and body */
+	enum ly_op op;	       /* COMMAND */
+	const uint8_t *hash;   /* COMMAND: SHA-256 of op, locality and body */
 	const struct ly_token *token; /* CLAIM; NULL: its MAC did not fit */
-	bool ok;	  /* WRITTEN; ANSWER to an INIT: it succeeded */
+	bool ok; /* WRITTEN; ANSWER to an INIT: it succeeded */
 };
 
 enum ly_home_act {
@@ -117,11 +117,11 @@ struct ly_home {
 	struct ly_record next; /* as it will be, while `writing` */
 	bool writing;
 	enum ly_home_tpm tpm;
-	bool blind; /* since our start: rec.seq may be behind */
-	bool dirty; /* broken once the running command is over */
+	bool blind;	/* since our start: rec.seq may be behind */
+	bool dirty;	/* broken once the running command is over */
 	ly_door door;	/* of the holder; 0: its link is down */
 	ly_door staged; /* of who may claim; 0: its link is down */
-	uint64_t seq; /* the last command taken */
+	uint64_t seq;	/* the last command taken */
 	uint8_t hash[32];
 	enum ly_op op; /* of `seq` */
 	bool kept;     /* the answer to `seq` is kept */

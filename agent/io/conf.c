@@ -8,8 +8,7 @@
 #include <sys/un.h>
 
 /* What Unix socket paths leave for [agent] run: "RUN/NAME/mig-out.sock". */
-#define RUN_MAX                                                                \
-	(sizeof(((struct sockaddr_un *)0)->sun_path) - LY_NAME_MAX - 14)
+#define RUN_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - LY_NAME_MAX - 14)
 #define COUNT_MAX 10000
 
 /* One [tpm NAME], as it stands in the file. */
@@ -90,19 +89,17 @@ numbered(const char *tcti, unsigned i, char *out, size_t size,
 	if (!at)
 		return ly_fail(why, LY_REFUSED,
 		    "count needs a %%d in tcti for the number");
-	if (!ly_print(out, size, "%.*s%u%s", (int)(at - tcti), tcti, i,
-		at + 2))
+	if (!ly_print(out, size, "%.*s%u%s", (int)(at - tcti), tcti, i, at + 2))
 		return ly_fail(why, LY_FULL, "tcti too long");
 	return LY_OK;
 }
 
 static enum ly_rc
-expand(const struct section *s, struct ly_agent_conf *conf,
-    struct ly_why *why)
+expand(const struct section *s, struct ly_agent_conf *conf, struct ly_why *why)
 {
 	size_t n = s->count ? s->count : 1;
-	void *more =
-	    realloc(conf->tpms, (conf->tpms_n + n) * sizeof(*conf->tpms));
+	void *more = realloc(conf->tpms,
+	    (conf->tpms_n + n) * sizeof(*conf->tpms));
 	enum ly_rc rc = LY_OK;
 
 	if (!more)
@@ -141,8 +138,8 @@ ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
     struct ly_why *why)
 {
 	struct file f = { .tpms = NULL };
-	enum ly_rc rc = ly_conf_read(path, keys, LY_COUNT(keys), named,
-	    &f.conf, why);
+	enum ly_rc rc = ly_conf_read(path, keys, LY_COUNT(keys), named, &f.conf,
+	    why);
 
 	for (size_t i = 0; i < f.tpms_n && rc == LY_OK; i++) {
 		rc = expand(&f.tpms[i], &f.conf, why);
@@ -155,15 +152,14 @@ ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
 	if (rc == LY_OK && strlen(f.conf.run) > RUN_MAX)
 		rc = ly_fail(why, LY_REFUSED,
 		    "%s: [agent] run: %zu characters, at most %zu (Unix socket"
-		    " paths are short)", path, strlen(f.conf.run),
-		    (size_t)RUN_MAX);
+		    " paths are short)",
+		    path, strlen(f.conf.run), (size_t)RUN_MAX);
 	if (rc != LY_OK) {
 		free(f.conf.tpms);
 		return rc;
 	}
 	if (!*f.conf.address)
-		ly_copy(f.conf.address, sizeof(f.conf.address),
-		    f.conf.listen);
+		ly_copy(f.conf.address, sizeof(f.conf.address), f.conf.listen);
 	*conf = f.conf;
 	return LY_OK;
 }

@@ -23,8 +23,10 @@ void
 ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
     enum ly_fate fate, uint64_t epoch, const char *why, const char *value)
 {
-	struct ly_done m = { .req = req, .rc = (uint8_t)rc,
-		.fate = (uint8_t)fate, .epoch = epoch };
+	struct ly_done m = { .req = req,
+		.rc = (uint8_t)rc,
+		.fate = (uint8_t)fate,
+		.epoch = epoch };
 
 	if (!req || !control->conn)
 		return;
@@ -172,8 +174,8 @@ on_open(struct ly_conn *conn, const struct ly_peer *peer,
 }
 
 static enum ly_rc
-on_frame(struct ly_conn *conn, unsigned type, const union ly_any *m,
-    void *arg, struct ly_why *why)
+on_frame(struct ly_conn *conn, unsigned type, const union ly_any *m, void *arg,
+    struct ly_why *why)
 {
 	(void)conn;
 	if (type >= LY_COUNT(hearers) || !hearers[type])

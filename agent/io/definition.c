@@ -70,8 +70,9 @@ key_of(const struct key *keys, size_t keys_n, const char *name)
 static bool
 word_good(const char *text)
 {
-	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz"
-				"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	size_t n = strspn(text,
+	    "abcdefghijklmnopqrstuvwxyz"
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
 
 	return n && text[n] == '\0' && text[0] != '-';
 }
@@ -96,16 +97,16 @@ set_text(const struct key *k, const json_t *v, char *to, struct ly_why *why)
 	if (!text)
 		return ly_fail(why, LY_REFUSED, "%s: expected a text", k->name);
 	if (!ly_text_clean(text, len))
-		return ly_fail(why, LY_REFUSED,
-		    "%s: has a control character", k->name);
+		return ly_fail(why, LY_REFUSED, "%s: has a control character",
+		    k->name);
 	if (len >= k->size)
 		return ly_fail(why, LY_FULL, "%s: longer than %zu bytes",
 		    k->name, k->size - 1);
 	if (k->kind == PATH && text[0] != '/')
-		return ly_fail(why, LY_REFUSED,
-		    "%s: expected an absolute path", k->name);
-	if (k->kind == WORD && (!word_good(text) ||
-				   (k->one_of && !listed(k->one_of, text))))
+		return ly_fail(why, LY_REFUSED, "%s: expected an absolute path",
+		    k->name);
+	if (k->kind == WORD &&
+	    (!word_good(text) || (k->one_of && !listed(k->one_of, text))))
 		return ly_fail(why, LY_REFUSED, "%s: \"%s\" is not%s%s",
 		    k->name, text, k->one_of ? " one of" : " a plain word",
 		    k->one_of ? k->one_of : "");
@@ -264,11 +265,9 @@ check_whole(const struct ly_definition *def, struct ly_why *why)
 }
 
 static enum ly_rc
-read_definition(const json_t *o, struct ly_definition *def,
-    struct ly_why *why)
+read_definition(const json_t *o, struct ly_definition *def, struct ly_why *why)
 {
-	enum ly_rc rc =
-	    read_object(o, vm_keys, LY_COUNT(vm_keys), def, why);
+	enum ly_rc rc = read_object(o, vm_keys, LY_COUNT(vm_keys), def, why);
 
 	if (!rc)
 		rc = read_disks(json_object_get(o, "disks"), def, why);
@@ -283,15 +282,18 @@ enum ly_rc
 ly_definition_check(const char *json, size_t len, struct ly_definition *out,
     struct ly_why *why)
 {
-	struct ly_definition def = { .cpus = 1, .machine = "q35",
-		.accel = "auto", .tpm_model = "tpm-crb", .serial = true };
+	struct ly_definition def = { .cpus = 1,
+		.machine = "q35",
+		.accel = "auto",
+		.tpm_model = "tpm-crb",
+		.serial = true };
 	json_error_t err;
 	json_t *o;
 	enum ly_rc rc;
 
 	if (len > LY_DEFINITION_MAX)
-		return ly_fail(why, LY_FULL,
-		    "definition: longer than %d bytes", LY_DEFINITION_MAX);
+		return ly_fail(why, LY_FULL, "definition: longer than %d bytes",
+		    LY_DEFINITION_MAX);
 	o = json_loadb(json, len, JSON_REJECT_DUPLICATES, &err);
 	if (!o)
 		return ly_fail(why, LY_MALFORMED, "definition: line %d: %s",
@@ -326,8 +328,7 @@ take(struct args *a, char *text)
 }
 
 /* One argument, as printf. */
-static void LY_PRINTF(2, 3)
-put(struct args *a, const char *fmt, ...)
+static void LY_PRINTF(2, 3) put(struct args *a, const char *fmt, ...)
 {
 	char *text = NULL;
 	va_list ap;
@@ -466,8 +467,9 @@ put_sockets(struct args *a, const struct ly_definition *def,
 	put_pair(a, "-mon", "chardev=qmp,mode=control");
 	if (def->serial) {
 		put(a, "-chardev");
-		put(a, "socket,id=serial,path=%s,server=on,wait=off,"
-		       "logfile=%s,logappend=on",
+		put(a,
+		    "socket,id=serial,path=%s,server=on,wait=off,"
+		    "logfile=%s,logappend=on",
 		    escape(p->dir, "/serial.sock", &one),
 		    escape(p->dir, "/serial.log", &two));
 		put_pair(a, "-serial", "chardev:serial");
@@ -521,8 +523,7 @@ ly_argv_free(char **argv)
 
 enum ly_rc
 ly_definition_argv(const struct ly_definition *def,
-    const struct ly_definition_params *params, char ***out,
-    struct ly_why *why)
+    const struct ly_definition_params *params, char ***out, struct ly_why *why)
 {
 	struct args a = { .n = 0 };
 	char **argv;

@@ -45,9 +45,9 @@ struct ly_definition {
 	unsigned disks_n;
 	struct ly_nic nics[LY_NICS_MAX];
 	unsigned nics_n;
-	bool serial;	/* a console at DIR/serial.sock, kept in serial.log */
+	bool serial; /* a console at DIR/serial.sock, kept in serial.log */
 	char tpm_model[16]; /* "tpm-crb", "tpm-tis" */
-	bool external;	/* somebody else runs QEMU; we serve the TPM */
+	bool external;	    /* somebody else runs QEMU; we serve the TPM */
 };
 
 /* `len` bytes of JSON. LY_REFUSED or LY_MALFORMED with the key's name. */
@@ -56,7 +56,7 @@ LY_MUST enum ly_rc ly_definition_check(const char *json, size_t len,
 
 struct ly_definition_params {
 	const char *binary;
-	const char *dir;  /* of this VM on this host: sockets and logs */
+	const char *dir; /* of this VM on this host: sockets and logs */
 	const char *name;
 	struct ly_id id;
 	const char *tpm_socket; /* NULL: no TPM */
@@ -66,8 +66,7 @@ struct ly_definition_params {
 
 /* A NULL-terminated vector, each string malloc'd; ly_argv_free() frees it. */
 LY_MUST enum ly_rc ly_definition_argv(const struct ly_definition *def,
-    const struct ly_definition_params *params, char ***out,
-    struct ly_why *why);
+    const struct ly_definition_params *params, char ***out, struct ly_why *why);
 void ly_argv_free(char **argv);
 
 #endif

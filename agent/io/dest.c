@@ -119,8 +119,7 @@ feed(struct ly_dest *d, struct ly_dest_event ev)
 static void
 tell(struct ly_dest *d, enum ly_dest_kind kind, bool ok, const char *text)
 {
-	feed(d, (struct ly_dest_event){ .kind = kind, .ok = ok,
-	    .text = text });
+	feed(d, (struct ly_dest_event){ .kind = kind, .ok = ok, .text = text });
 }
 
 /* ---- QEMU ---- */
@@ -137,8 +136,7 @@ ask(struct ly_dest *d, const char *command, json_t *args, ly_qmp_done *done)
 static void
 socket_path(const struct ly_dest *d, char out[LY_PATH_LEN + 32])
 {
-	ly_print(out, LY_PATH_LEN + 32, "%s/mig-in.sock",
-	    ly_qemu_dir(d->qemu));
+	ly_print(out, LY_PATH_LEN + 32, "%s/mig-in.sock", ly_qemu_dir(d->qemu));
 }
 
 static void
@@ -149,8 +147,7 @@ on_incoming(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 }
 
 static void
-on_capabilities(void *arg, enum ly_rc rc, const json_t *value,
-    const char *why)
+on_capabilities(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 {
 	struct ly_dest *d = arg;
 	char path[LY_PATH_LEN + 32], uri[LY_PATH_LEN + 40];
@@ -164,8 +161,7 @@ on_capabilities(void *arg, enum ly_rc rc, const json_t *value,
 		return;
 	socket_path(d, path);
 	ly_print(uri, sizeof(uri), "unix:%s", path);
-	ask(d, "migrate-incoming", json_pack("{s:s}", "uri", uri),
-	    on_incoming);
+	ask(d, "migrate-incoming", json_pack("{s:s}", "uri", uri), on_incoming);
 }
 
 static void
@@ -330,8 +326,7 @@ ly_dest_stream(struct ly_dest *d, struct ly_conn *conn, struct ly_why *why)
 {
 	static const struct ly_conn_ops ops = { on_open, on_frame, on_drain,
 		on_close };
-	static const struct ly_pump_ops pump = { on_pump_end,
-		on_pump_broken };
+	static const struct ly_pump_ops pump = { on_pump_end, on_pump_broken };
 	const struct ly_peer *peer = ly_conn_peer(conn);
 	char path[LY_PATH_LEN + 32];
 	enum ly_rc rc;
@@ -370,7 +365,8 @@ hang_up(struct ly_dest *d)
 static void
 send_ready(struct ly_dest *d, enum ly_rc rc)
 {
-	struct ly_ready ready = { .mig = d->mig, .rc = (uint8_t)rc,
+	struct ly_ready ready = { .mig = d->mig,
+		.rc = (uint8_t)rc,
 		.epoch = d->epoch };
 
 	if (d->conn)
@@ -453,8 +449,11 @@ static void
 finish(struct ly_dest *d)
 {
 	struct ly_dest_result result = {
-		.end = d->end, .rc = d->core.rc, .why = d->core.why,
-		.epoch = d->epoch, .seq = d->seq,
+		.end = d->end,
+		.rc = d->core.rc,
+		.why = d->core.why,
+		.epoch = d->epoch,
+		.seq = d->seq,
 		.resumed_ms = d->resumed_ms,
 	};
 
@@ -493,8 +492,7 @@ enum ly_rc
 ly_dest_start(const struct ly_dest_params *p, const struct ly_dest_ops *ops,
     void *arg, struct ly_dest **out, struct ly_why *why)
 {
-	static const struct ly_qemu_tap tap = { on_qemu_event,
-		on_qemu_exit };
+	static const struct ly_qemu_tap tap = { on_qemu_event, on_qemu_exit };
 	struct ly_dest_todos todo = { .n = 0 };
 	struct ly_dest *d = calloc(1, sizeof(*d));
 

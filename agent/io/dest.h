@@ -18,17 +18,17 @@ struct ly_dest_params {
 	uv_loop_t *loop;
 	struct ly_qemu *qemu; /* incoming, ready; its tap is taken */
 	struct ly_id vm, mig;
-	const char *source;   /* SPIFFE id of who may send the stream */
+	const char *source; /* SPIFFE id of who may send the stream */
 };
 
 struct ly_dest_result {
 	enum ly_dest_end end;
-	enum ly_rc rc;		/* LY_OK when it RUNS */
-	const char *why;	/* for the operator; "" when it RUNS */
-	uint64_t epoch;		/* as granted; 0: it was not */
-	uint64_t seq;		/* of FIN */
-	uint64_t resumed_ms;	/* CLOCK_REALTIME, 0: it never was */
-	uint64_t bytes;		/* of QEMU's stream */
+	enum ly_rc rc;	     /* LY_OK when it RUNS */
+	const char *why;     /* for the operator; "" when it RUNS */
+	uint64_t epoch;	     /* as granted; 0: it was not */
+	uint64_t seq;	     /* of FIN */
+	uint64_t resumed_ms; /* CLOCK_REALTIME, 0: it never was */
+	uint64_t bytes;	     /* of QEMU's stream */
 };
 
 struct ly_dest_ops {

@@ -34,14 +34,14 @@ struct conn {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int fd;
-	int passed;    /* CTRL: a descriptor that came with the last bytes */
+	int passed; /* CTRL: a descriptor that came with the last bytes */
 	uint8_t kind;
-	uint8_t open;  /* handles */
+	uint8_t open; /* handles */
 	bool closing;
 	bool held;     /* not read from: see hold() */
 	bool ended;    /* RAW: sends no more, still reads */
 	uint32_t have; /* bytes in `buf` */
-	uint8_t *buf;  /* LY_TPM_MAX, or NULL: what is not a whole command yet */
+	uint8_t *buf; /* LY_TPM_MAX, or NULL: what is not a whole command yet */
 };
 
 struct door {
@@ -61,7 +61,7 @@ struct ly_guest {
 	bool inside, again, closing;
 	uint8_t doors_open;
 	uint8_t raw_n;
-	unsigned conns_n;	  /* not yet closed altogether */
+	unsigned conns_n; /* not yet closed altogether */
 	struct door raw_door, ctrl_door;
 	char *path;
 };
@@ -355,7 +355,8 @@ receive(struct conn *c, uint8_t *buf, size_t len)
 		char room[CMSG_SPACE(sizeof(int))];
 	} ctrl;
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
 		.msg_control = ctrl.room,
 		.msg_controllen = CMSG_LEN(sizeof(int)) };
 	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -724,8 +725,8 @@ look(const struct sockaddr_un *at, struct ly_why *why)
 
 	if (lstat(at->sun_path, &st) != 0)
 		return errno == ENOENT ? LY_OK :
-		    ly_fail(why, LY_OUTSIDE, "%s: %s", at->sun_path,
-			strerror(errno));
+					 ly_fail(why, LY_OUTSIDE, "%s: %s",
+					     at->sun_path, strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
 		return ly_fail(why, LY_REFUSED,
 		    "%s: there is something that is not a socket",
@@ -744,14 +745,13 @@ bind_at(int fd, const struct sockaddr_un *at, struct ly_why *why)
 	struct sockaddr_un tmp = { .sun_family = AF_UNIX };
 
 	if (!ly_print(tmp.sun_path, sizeof(tmp.sun_path), "%s.new",
-	    at->sun_path))
+		at->sun_path))
 		return ly_fail(why, LY_FULL, "%s: too long for a socket",
 		    at->sun_path);
 	(void)unlink(tmp.sun_path);
 	if (fchmod(fd, 0600) == 0 &&
 	    bind(fd, (const struct sockaddr *)&tmp, sizeof(tmp)) == 0 &&
-	    listen(fd, BACKLOG) == 0 &&
-	    rename(tmp.sun_path, at->sun_path) == 0)
+	    listen(fd, BACKLOG) == 0 && rename(tmp.sun_path, at->sun_path) == 0)
 		return LY_OK;
 	return ly_fail(why, LY_OUTSIDE, "%s: cannot listen: %s", at->sun_path,
 	    strerror(errno));
@@ -791,9 +791,8 @@ door_open(struct ly_guest *g, uv_loop_t *loop, struct door *door,
 /* ---- for the owner ---- */
 
 enum ly_rc
-ly_guest_open(uv_loop_t *loop, const char *path,
-    const struct ly_guest_ops *ops, void *arg, struct ly_guest **out,
-    struct ly_why *why)
+ly_guest_open(uv_loop_t *loop, const char *path, const struct ly_guest_ops *ops,
+    void *arg, struct ly_guest **out, struct ly_why *why)
 {
 	struct ly_guest *g = calloc(1, sizeof(*g));
 	enum ly_rc rc;

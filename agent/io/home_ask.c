@@ -51,8 +51,8 @@ choose_tpm(struct ly_homes *hs, const char *want, const char **out,
 	}
 	user = user_of(hs, want);
 	if (user)
-		return ly_fail(why, LY_REFUSED, "TPM %s belongs to VM %s",
-		    want, user->core.rec.name);
+		return ly_fail(why, LY_REFUSED, "TPM %s belongs to VM %s", want,
+		    user->core.rec.name);
 	*out = want;
 	return LY_OK;
 }
@@ -70,8 +70,8 @@ binding_new(ly_homes_done *done, void *arg)
 }
 
 void
-ly_homes_bind(struct ly_homes *hs, const struct ly_bind *m,
-    ly_homes_done *done, void *arg)
+ly_homes_bind(struct ly_homes *hs, const struct ly_bind *m, ly_homes_done *done,
+    void *arg)
 {
 	struct home *h = ly_home_of(hs, &m->vm);
 	struct ly_record rec = { .vm = m->vm, .state = LY_REC_DETACHED };
@@ -157,8 +157,8 @@ ly_homes_ask(struct ly_homes *hs, const struct ly_id *vm,
 }
 
 void
-ly_homes_show(struct ly_homes *hs, const struct ly_id *vm,
-    ly_homes_done *done, void *arg)
+ly_homes_show(struct ly_homes *hs, const struct ly_id *vm, ly_homes_done *done,
+    void *arg)
 {
 	struct home *h = ly_home_of(hs, vm);
 	const struct ly_record *rec;

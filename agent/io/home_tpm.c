@@ -17,8 +17,10 @@ answer(struct home *h, const uint8_t *body, size_t len)
 {
 	static const uint8_t success[4];
 
-	ly_home_feed(h, &(struct ly_home_event){ .kind = LY_HOME_ANSWER,
-	    .ok = len == 4 && memcmp(body, success, 4) == 0 }, body, len);
+	ly_home_feed(h,
+	    &(struct ly_home_event){ .kind = LY_HOME_ANSWER,
+		.ok = len == 4 && memcmp(body, success, 4) == 0 },
+	    body, len);
 }
 
 static void
@@ -52,8 +54,8 @@ static const struct ly_tpm_ops ops = {
 static bool
 open_tpm(struct home *h)
 {
-	const struct ly_agent_tpm *conf =
-	    ly_home_tpm_conf(h->homes, h->core.rec.tpm);
+	const struct ly_agent_tpm *conf = ly_home_tpm_conf(h->homes,
+	    h->core.rec.tpm);
 	struct ly_why why;
 	enum ly_rc rc;
 
@@ -71,8 +73,8 @@ open_tpm(struct home *h)
 	}
 	h->policy.allow_clear = conf->allow_clear;
 	h->policy.resets = ly_tpm_resets(h->tpm);
-	ly_log(LY_NOTICE, h->core.rec.name, "TPM %s is open (%s)%s",
-	    conf->name, conf->tcti,
+	ly_log(LY_NOTICE, h->core.rec.name, "TPM %s is open (%s)%s", conf->name,
+	    conf->tcti,
 	    h->policy.resets ? "" : "; a reset of the VM cannot reset it");
 	return true;
 }

@@ -67,8 +67,9 @@ door_free(struct ly_homes *hs, struct ly_door_slot *d)
 	*d = (struct ly_door_slot){ .next = hs->free_door };
 	hs->free_door = i;
 	if (home)
-		ly_home_feed(home, &(struct ly_home_event){
-		    .kind = LY_HOME_GONE, .door = id }, NULL, 0);
+		ly_home_feed(home,
+		    &(struct ly_home_event){ .kind = LY_HOME_GONE, .door = id },
+		    NULL, 0);
 }
 
 /* ---- homes ---- */
@@ -155,8 +156,9 @@ write_told(struct ly_homes *hs, const struct write_job *j)
 		if (!was)
 			continue;
 		if (h->core.writing)
-			ly_home_feed(h, &(struct ly_home_event){
-			    .kind = LY_HOME_WRITTEN, .ok = j->rc == LY_OK },
+			ly_home_feed(h,
+			    &(struct ly_home_event){ .kind = LY_HOME_WRITTEN,
+				.ok = j->rc == LY_OK },
 			    NULL, 0);
 		else
 			ly_home_bound(h, j->rc, j->why.text);
@@ -671,8 +673,7 @@ read_ticket(struct ly_homes *hs, struct ly_bytes b, struct ly_ticket *out,
 /* ATTACH and PRESTAGE: what both need. NULL when it has been refused. */
 static struct home *
 hear_ticket(struct ly_visitor *v, const struct ly_id *vm, uint32_t chan,
-    struct ly_bytes bytes, struct ly_ticket *ticket,
-    struct ly_home_event *ev)
+    struct ly_bytes bytes, struct ly_ticket *ticket, struct ly_home_event *ev)
 {
 	struct home *h = ly_home_of(v->homes, vm);
 	struct ly_door_slot *d = h ? door_for(v, chan, h) : NULL;
@@ -693,8 +694,8 @@ hear_ticket(struct ly_visitor *v, const struct ly_id *vm, uint32_t chan,
 	ev->now = seconds();
 	ev->ticket = read_ticket(v->homes, bytes, ticket, &why);
 	if (!ev->ticket)
-		ly_log_alarm(h->core.rec.name, "bad ticket from %s: %s",
-		    v->who, why.text);
+		ly_log_alarm(h->core.rec.name, "bad ticket from %s: %s", v->who,
+		    why.text);
 	return h;
 }
 
@@ -744,9 +745,15 @@ hear_resume(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 		v->say(v->arg, LY_GRANTED, &no);
 		return LY_OK;
 	}
-	ly_home_feed(h, &(struct ly_home_event){ .kind = LY_HOME_RESUME,
-	    .door = d->id, .who = v->who, .epoch = r->epoch, .seq = r->seq,
-	    .waiting = r->waiting, .secret = r->secret }, NULL, 0);
+	ly_home_feed(h,
+	    &(struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = d->id,
+		.who = v->who,
+		.epoch = r->epoch,
+		.seq = r->seq,
+		.waiting = r->waiting,
+		.secret = r->secret },
+	    NULL, 0);
 	return LY_OK;
 }
 
@@ -778,9 +785,15 @@ hear_command(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 	h = d->home;
 	if (h->core.tpm != LY_TPM_RUNNING)
 		h->locality = c->locality;
-	ly_home_feed(h, &(struct ly_home_event){ .kind = LY_HOME_COMMAND,
-	    .door = d->id, .who = v->who, .epoch = c->epoch, .seq = c->seq,
-	    .op = (enum ly_op)c->op, .hash = hash }, c->body.at, c->body.len);
+	ly_home_feed(h,
+	    &(struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = d->id,
+		.who = v->who,
+		.epoch = c->epoch,
+		.seq = c->seq,
+		.op = (enum ly_op)c->op,
+		.hash = hash },
+	    c->body.at, c->body.len);
 	return LY_OK;
 }
 
@@ -791,9 +804,13 @@ hear_cancel(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 
 	if (!d)
 		return no_chan(why, m->cancel.chan);
-	ly_home_feed(d->home, &(struct ly_home_event){ .kind = LY_HOME_CANCEL,
-	    .door = d->id, .who = v->who, .epoch = m->cancel.epoch,
-	    .seq = m->cancel.seq }, NULL, 0);
+	ly_home_feed(d->home,
+	    &(struct ly_home_event){ .kind = LY_HOME_CANCEL,
+		.door = d->id,
+		.who = v->who,
+		.epoch = m->cancel.epoch,
+		.seq = m->cancel.seq },
+	    NULL, 0);
 	return LY_OK;
 }
 
@@ -804,8 +821,12 @@ hear_detach(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 
 	if (!d)
 		return no_chan(why, m->detach.chan);
-	ly_home_feed(d->home, &(struct ly_home_event){ .kind = LY_HOME_DETACH,
-	    .door = d->id, .who = v->who, .epoch = m->detach.epoch }, NULL, 0);
+	ly_home_feed(d->home,
+	    &(struct ly_home_event){ .kind = LY_HOME_DETACH,
+		.door = d->id,
+		.who = v->who,
+		.epoch = m->detach.epoch },
+	    NULL, 0);
 	return LY_OK;
 }
 
@@ -816,9 +837,14 @@ hear_release(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 
 	if (!d)
 		return no_chan(why, m->release.chan);
-	ly_home_feed(d->home, &(struct ly_home_event){ .kind = LY_HOME_RELEASE,
-	    .door = d->id, .who = v->who, .mig = m->release.mig,
-	    .epoch = m->release.epoch, .seq = m->release.seq }, NULL, 0);
+	ly_home_feed(d->home,
+	    &(struct ly_home_event){ .kind = LY_HOME_RELEASE,
+		.door = d->id,
+		.who = v->who,
+		.mig = m->release.mig,
+		.epoch = m->release.epoch,
+		.seq = m->release.seq },
+	    NULL, 0);
 	return LY_OK;
 }
 
@@ -846,10 +872,14 @@ hear_claim(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 	if (!d)
 		return no_chan(why, m->claim.chan);
 	ly_random(fresh, sizeof(fresh));
-	ly_home_feed(d->home, &(struct ly_home_event){ .kind = LY_HOME_CLAIM,
-	    .door = d->id, .who = v->who, .mig = m->claim.mig,
-	    .token = read_token(d->home, m->claim.token, &token),
-	    .secret = fresh }, NULL, 0);
+	ly_home_feed(d->home,
+	    &(struct ly_home_event){ .kind = LY_HOME_CLAIM,
+		.door = d->id,
+		.who = v->who,
+		.mig = m->claim.mig,
+		.token = read_token(d->home, m->claim.token, &token),
+		.secret = fresh },
+	    NULL, 0);
 	ly_wipe(fresh, sizeof(fresh));
 	return LY_OK;
 }
@@ -858,9 +888,13 @@ void
 ly_home_query(struct home *h, ly_door door, const char *who, bool abort_,
     const struct ly_id *mig)
 {
-	ly_home_feed(h, &(struct ly_home_event){
-	    .kind = abort_ ? LY_HOME_ABORT : LY_HOME_QUERY, .door = door,
-	    .who = who, .mig = *mig }, NULL, 0);
+	ly_home_feed(h,
+	    &(struct ly_home_event){ .kind = abort_ ? LY_HOME_ABORT :
+						      LY_HOME_QUERY,
+		.door = door,
+		.who = who,
+		.mig = *mig },
+	    NULL, 0);
 }
 
 /* ABORT and QUERY name a VM, not a chan: their door closes behind them. */
@@ -880,8 +914,7 @@ static enum ly_rc
 hear_query(struct ly_visitor *v, unsigned type, const struct ly_query *q)
 {
 	struct home *h = ly_home_of(v->homes, &q->vm);
-	struct ly_outcome no = { .vm = q->vm, .mig = q->mig,
-		.rc = LY_UNKNOWN };
+	struct ly_outcome no = { .vm = q->vm, .mig = q->mig, .rc = LY_UNKNOWN };
 	struct ly_door_slot *d = h ? ly_home_door(v->homes, h) : NULL;
 
 	if (!d) {
@@ -943,13 +976,14 @@ on_tick(uv_timer_t *timer)
 
 	for (struct home *h = hs->first; h; h = h->next)
 		if (h->core.rec.state == LY_REC_PREPARED)
-			ly_home_feed(h, &(struct ly_home_event){
-			    .kind = LY_HOME_TICK, .now = now }, NULL, 0);
+			ly_home_feed(h,
+			    &(struct ly_home_event){ .kind = LY_HOME_TICK,
+				.now = now },
+			    NULL, 0);
 }
 
 enum ly_rc
-ly_homes_open(struct ly_agent *agent, struct ly_homes **out,
-    struct ly_why *why)
+ly_homes_open(struct ly_agent *agent, struct ly_homes **out, struct ly_why *why)
 {
 	struct ly_homes *hs = calloc(1, sizeof(*hs));
 	struct ly_record *recs;

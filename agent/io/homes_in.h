@@ -50,7 +50,7 @@ struct ly_door_slot {
 	struct home *home;
 	struct ly_visitor *visitor;
 	uint32_t chan;
-	bool once; /* closes with its OUTCOME */
+	bool once;	     /* closes with its OUTCOME */
 	ly_homes_done *done; /* of our manager's ABORT or QUERY */
 	void *arg;
 	size_t next; /* free list */

@@ -315,8 +315,7 @@ ly_links_visit(struct ly_links *links, struct ly_conn *c,
 }
 
 enum ly_rc
-ly_links_open(struct ly_agent *agent, struct ly_links **out,
-    struct ly_why *why)
+ly_links_open(struct ly_agent *agent, struct ly_links **out, struct ly_why *why)
 {
 	struct ly_links *links = calloc(1, sizeof(*links));
 

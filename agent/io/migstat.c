@@ -6,8 +6,9 @@ number(const json_t *o, const char *key)
 {
 	const json_t *v = json_object_get(o, key);
 
-	return json_is_integer(v) && json_integer_value(v) > 0
-	    ? (uint64_t)json_integer_value(v) : 0;
+	return json_is_integer(v) && json_integer_value(v) > 0 ?
+	    (uint64_t)json_integer_value(v) :
+	    0;
 }
 
 enum ly_mig
@@ -15,10 +16,10 @@ ly_migstat_read(const json_t *value, struct ly_mig_numbers *out,
     struct ly_why *text)
 {
 	const json_t *ram = json_object_get(value, "ram");
-	const char *status =
-	    json_string_value(json_object_get(value, "status"));
-	const char *desc =
-	    json_string_value(json_object_get(value, "error-desc"));
+	const char *status = json_string_value(
+	    json_object_get(value, "status"));
+	const char *desc = json_string_value(
+	    json_object_get(value, "error-desc"));
 	uint64_t page = number(ram, "page-size");
 	uint64_t dirty = number(ram, "dirty-pages-rate");
 
@@ -26,8 +27,8 @@ ly_migstat_read(const json_t *value, struct ly_mig_numbers *out,
 		.bytes = number(ram, "transferred"),
 		.total = number(ram, "total"),
 		.remaining = number(ram, "remaining"),
-		.dirty_rate = page && dirty < UINT64_MAX / page
-		    ? dirty * page : 0,
+		.dirty_rate = page && dirty < UINT64_MAX / page ? dirty * page :
+								  0,
 		.passes = number(ram, "dirty-sync-count"),
 		.throttle = number(value, "cpu-throttle-percentage"),
 		.expected_ms = number(value, "expected-downtime"),
@@ -42,10 +43,9 @@ json_t *
 ly_migstat_capabilities(bool source)
 {
 	return json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b},{s:s,s:b},"
-			 "{s:s,s:b}]}", "capabilities",
-	    "capability", "return-path", "state", 1,
-	    "capability", "events", "state", 1,
-	    "capability", "postcopy-ram", "state", 0,
-	    "capability", "multifd", "state", 0,
-	    "capability", "auto-converge", "state", source ? 1 : 0);
+			 "{s:s,s:b}]}",
+	    "capabilities", "capability", "return-path", "state", 1,
+	    "capability", "events", "state", 1, "capability", "postcopy-ram",
+	    "state", 0, "capability", "multifd", "state", 0, "capability",
+	    "auto-converge", "state", source ? 1 : 0);
 }

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SEND_HIGH (1u << 20)  /* waiting for the peer: QEMU is not read */
-#define QEMU_HIGH (4u << 20)  /* waiting for QEMU: the peer is not read */
+#define SEND_HIGH (1u << 20) /* waiting for the peer: QEMU is not read */
+#define QEMU_HIGH (4u << 20) /* waiting for QEMU: the peer is not read */
 #define QEMU_LOW (1u << 20)
 
 struct ly_pump {
@@ -185,8 +185,9 @@ ly_pump_data(struct ly_pump *p, const struct ly_data *data)
 		n = 0;
 	if (n >= 0 && (size_t)n == data->body.len)
 		return;
-	rc = n < 0 ? n : write_rest(p, data->body.at + n,
-	    data->body.len - (size_t)n);
+	rc = n < 0 ?
+	    n :
+	    write_rest(p, data->body.at + n, data->body.len - (size_t)n);
 	if (rc) {
 		broken(p, rc);
 		return;
@@ -247,7 +248,7 @@ on_connect(uv_connect_t *req, int status)
 }
 
 static struct ly_pump *
-new(uv_loop_t *loop, struct ly_conn *conn, const struct ly_pump_ops *ops,
+make(uv_loop_t *loop, struct ly_conn *conn, const struct ly_pump_ops *ops,
     void *arg)
 {
 	struct ly_pump *p = calloc(1, sizeof(*p));
@@ -275,7 +276,7 @@ ly_pump_listen(uv_loop_t *loop, const char *path, struct ly_conn *conn,
     const struct ly_pump_ops *ops, void *arg, struct ly_pump **out,
     struct ly_why *why)
 {
-	struct ly_pump *p = new(loop, conn, ops, arg);
+	struct ly_pump *p = make(loop, conn, ops, arg);
 	int rc = p ? uv_pipe_init(loop, &p->server, 0) : UV_ENOMEM;
 
 	if (rc)
@@ -298,7 +299,7 @@ ly_pump_connect(uv_loop_t *loop, const char *path, struct ly_conn *conn,
     const struct ly_pump_ops *ops, void *arg, struct ly_pump **out,
     struct ly_why *why)
 {
-	struct ly_pump *p = new(loop, conn, ops, arg);
+	struct ly_pump *p = make(loop, conn, ops, arg);
 	int rc = p ? take_qemu(p) : UV_ENOMEM;
 
 	if (rc)

@@ -81,8 +81,8 @@ let_go(struct ly_qmp *q)
 
 /* Takes the row at `link` off the list, tells who asked, and frees it. */
 static void
-tell(struct ly_qmp *q, struct asked **link, enum ly_rc rc,
-    const json_t *value, const char *text)
+tell(struct ly_qmp *q, struct asked **link, enum ly_rc rc, const json_t *value,
+    const char *text)
 {
 	struct asked *a = *link;
 	char why[sizeof(((struct ly_why *)0)->text)];
@@ -136,8 +136,8 @@ arm(struct ly_qmp *q)
 	if (next == UINT64_MAX)
 		uv_timer_stop(&q->timer);
 	else
-		uv_timer_start(&q->timer, on_timer,
-		    next > now ? next - now : 0, 0);
+		uv_timer_start(&q->timer, on_timer, next > now ? next - now : 0,
+		    0);
 }
 
 /* One command whose time is over. Its callback may ask or close, so the list
@@ -173,9 +173,10 @@ on_timer(uv_timer_t *timer)
 	if (q->state == WAITING && now < q->until_ms)
 		attempt(q);
 	else if (q->state < READY && now >= q->until_ms)
-		lose(q, q->state == WAITING
-			? "QEMU's monitor did not open in time"
-			: "QEMU's monitor did not greet in time");
+		lose(q,
+		    q->state == WAITING ?
+			"QEMU's monitor did not open in time" :
+			"QEMU's monitor did not greet in time");
 	while (expire_one(q))
 		;
 	arm(q);
@@ -218,15 +219,18 @@ say(struct ly_qmp *q, const char *command, json_t *args, uint64_t id)
 }
 
 static struct asked *
-note(struct ly_qmp *q, const char *command, unsigned wait_ms,
-    ly_qmp_done *done, void *arg)
+note(struct ly_qmp *q, const char *command, unsigned wait_ms, ly_qmp_done *done,
+    void *arg)
 {
 	struct asked *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		abort(); /* a callback that never comes would be worse */
-	*a = (struct asked){ .id = ++q->last_id, .done = done, .arg = arg,
-		.next = q->asked, .until_ms = uv_now(q->loop) + wait_ms };
+	*a = (struct asked){ .id = ++q->last_id,
+		.done = done,
+		.arg = arg,
+		.next = q->asked,
+		.until_ms = uv_now(q->loop) + wait_ms };
 	ly_copy(a->command, sizeof(a->command), command);
 	q->asked = a;
 	q->asked_n++;
@@ -346,8 +350,9 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (n == 0)
 		return;
 	if (n < 0) {
-		lose(q, n == UV_EOF ? "QEMU has closed its monitor"
-				    : uv_strerror((int)n));
+		lose(q,
+		    n == UV_EOF ? "QEMU has closed its monitor" :
+				  uv_strerror((int)n));
 		return;
 	}
 	if (ly_lines_add(&q->lines, buf->base, (size_t)n, &why)) {
@@ -413,8 +418,7 @@ ly_qmp_open(uv_loop_t *loop, const char *path, unsigned patience_ms,
 
 	if (!q || (rc = uv_timer_init(loop, &q->timer))) {
 		free(q);
-		return ly_fail(why, LY_OUTSIDE, "monitor: %s",
-		    uv_strerror(rc));
+		return ly_fail(why, LY_OUTSIDE, "monitor: %s", uv_strerror(rc));
 	}
 	q->timer.data = q;
 	q->open = 1;

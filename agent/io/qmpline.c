@@ -30,8 +30,7 @@ grow(struct ly_lines *l, size_t need, struct ly_why *why)
 }
 
 enum ly_rc
-ly_lines_add(struct ly_lines *l, const void *from, size_t n,
-    struct ly_why *why)
+ly_lines_add(struct ly_lines *l, const void *from, size_t n, struct ly_why *why)
 {
 	enum ly_rc rc;
 
@@ -54,8 +53,8 @@ bool
 ly_lines_next(struct ly_lines *l, const char **line, size_t *len)
 {
 	char *from = l->buf ? l->buf + l->begin : NULL;
-	char *end = from
-	    ? memchr(l->buf + l->seen, '\n', l->len - l->seen) : NULL;
+	char *end = from ? memchr(l->buf + l->seen, '\n', l->len - l->seen) :
+			   NULL;
 
 	if (!end) {
 		l->seen = l->len;
@@ -148,8 +147,9 @@ ly_qmp_read(const char *line, size_t len, struct ly_qmp_said *out,
 	enum ly_rc rc;
 
 	if (len > LY_QMP_LINE_MAX)
-		return ly_fail(why, LY_FULL, "a line of the monitor is too "
-					     "long");
+		return ly_fail(why, LY_FULL,
+		    "a line of the monitor is too "
+		    "long");
 	said.json = json_loadb(line, len, JSON_REJECT_DUPLICATES, &err);
 	if (!json_is_object(said.json)) {
 		json_decref(said.json);

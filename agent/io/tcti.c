@@ -48,7 +48,7 @@ struct worker {
 	uint8_t state;	  /* enum state */
 	bool quit, left;  /* left: the thread touches nothing any more */
 	uint8_t op, wanted;
-	uint32_t result;  /* when `rsp_len` is 0 */
+	uint32_t result;   /* when `rsp_len` is 0 */
 	const char *broke; /* what failed, with `rc`; NULL: all is well */
 	TSS2_RC rc;
 	size_t cmd_len, rsp_len;
@@ -340,8 +340,8 @@ load_swtpm(struct worker *w, const char *conf, struct ly_why *why)
 		return LY_OK;
 	free(w->ctx);
 	w->ctx = NULL;
-	return ly_fail(why, LY_OUTSIDE, "swtpm:%s: %s (0x%x)",
-	    conf ? conf : "", rc_text(rc), (unsigned)rc);
+	return ly_fail(why, LY_OUTSIDE, "swtpm:%s: %s (0x%x)", conf ? conf : "",
+	    rc_text(rc), (unsigned)rc);
 }
 
 static enum ly_rc
@@ -383,8 +383,8 @@ worker_new(void)
 static enum ly_rc
 start(struct tcti *t, uv_loop_t *loop, struct ly_why *why)
 {
-	const uv_thread_options_t options = {
-		.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = STACK_SIZE };
+	const uv_thread_options_t options = { .flags = UV_THREAD_HAS_STACK_SIZE,
+		.stack_size = STACK_SIZE };
 
 	if (uv_async_init(loop, &t->news, on_news) != 0)
 		return ly_fail(why, LY_OUTSIDE, "no descriptor for a TPM");

@@ -401,8 +401,7 @@ dial(const char *path, const char *suffix, int *out, struct ly_why *why)
 	int fd;
 
 	if (!ly_print(at.sun_path, sizeof(at.sun_path), "%s%s", path, suffix))
-		return ly_fail(why, LY_FULL, "%s: too long for a socket",
-		    path);
+		return ly_fail(why, LY_FULL, "%s: too long for a socket", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return ly_fail(why, LY_OUTSIDE, "socket: %s", strerror(errno));

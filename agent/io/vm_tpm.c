@@ -18,7 +18,8 @@ ly_vm_now_ms(const struct vm *vm)
 static void
 say_attach(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
-	struct ly_attach m = { .chan = vm->user.chan, .vm = vm->id,
+	struct ly_attach m = { .chan = vm->user.chan,
+		.vm = vm->id,
 		.ticket = { vm->ticket, vm->ticket_len } };
 
 	(void)t;
@@ -29,8 +30,11 @@ say_attach(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 static void
 say_resume(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
-	struct ly_resume m = { .chan = vm->user.chan, .vm = vm->id,
-		.epoch = t->epoch, .seq = t->seq, .waiting = t->waiting };
+	struct ly_resume m = { .chan = vm->user.chan,
+		.vm = vm->id,
+		.epoch = t->epoch,
+		.seq = t->seq,
+		.waiting = t->waiting };
 
 	(void)body;
 	memcpy(m.secret, vm->core.secret, sizeof(m.secret));
@@ -41,8 +45,11 @@ say_resume(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 static void
 say_command(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
-	struct ly_command m = { .chan = vm->user.chan, .op = (uint8_t)t->op,
-		.locality = vm->locality, .epoch = t->epoch, .seq = t->seq,
+	struct ly_command m = { .chan = vm->user.chan,
+		.op = (uint8_t)t->op,
+		.locality = vm->locality,
+		.epoch = t->epoch,
+		.seq = t->seq,
 		.body = { vm->cmd, vm->cmd_len } };
 
 	(void)body;
@@ -52,8 +59,10 @@ say_command(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 static void
 say_init(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
-	struct ly_command m = { .chan = vm->user.chan, .op = LY_OP_INIT,
-		.epoch = t->epoch, .seq = t->seq };
+	struct ly_command m = { .chan = vm->user.chan,
+		.op = LY_OP_INIT,
+		.epoch = t->epoch,
+		.seq = t->seq };
 
 	(void)body;
 	ly_link_say(&vm->user, LY_COMMAND, &m);
@@ -62,7 +71,8 @@ say_init(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 static void
 say_cancel(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
-	struct ly_cancel m = { .chan = vm->user.chan, .epoch = t->epoch,
+	struct ly_cancel m = { .chan = vm->user.chan,
+		.epoch = t->epoch,
 		.seq = t->seq };
 
 	(void)body;
@@ -79,11 +89,12 @@ say_detach(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 }
 
 static void
-say_prestage(struct vm *vm, const struct ly_away_todo *t,
-    struct ly_bytes body)
+say_prestage(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
-	struct ly_prestage m = { .chan = vm->user.chan, .vm = vm->id,
-		.mig = t->mig, .ticket = { vm->ticket, vm->ticket_len } };
+	struct ly_prestage m = { .chan = vm->user.chan,
+		.vm = vm->id,
+		.mig = t->mig,
+		.ticket = { vm->ticket, vm->ticket_len } };
 
 	(void)body;
 	ly_link_say(&vm->user, LY_PRESTAGE, &m);
@@ -92,8 +103,10 @@ say_prestage(struct vm *vm, const struct ly_away_todo *t,
 static void
 say_release(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
-	struct ly_release m = { .chan = vm->user.chan, .mig = t->mig,
-		.epoch = t->epoch, .seq = t->seq };
+	struct ly_release m = { .chan = vm->user.chan,
+		.mig = t->mig,
+		.epoch = t->epoch,
+		.seq = t->seq };
 
 	(void)body;
 	ly_link_say(&vm->user, LY_RELEASE, &m);
@@ -102,7 +115,8 @@ say_release(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 static void
 say_claim(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
-	struct ly_claim m = { .chan = vm->user.chan, .mig = t->mig,
+	struct ly_claim m = { .chan = vm->user.chan,
+		.mig = t->mig,
 		.token = { vm->token, vm->token_len } };
 
 	(void)body;
@@ -149,8 +163,7 @@ give_answer(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 }
 
 static void
-give_failure(struct vm *vm, const struct ly_away_todo *t,
-    struct ly_bytes body)
+give_failure(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
 	uint8_t answer[LY_TPM_HEAD];
 	uint8_t result[4] = { 0, 0, 0, LY_SWTPM_FAIL };
@@ -268,8 +281,9 @@ vm_of_user(struct ly_link_user *u)
 static void
 on_link_state(struct ly_link_user *u, bool up)
 {
-	ly_vm_feed(vm_of_user(u), &(struct ly_away_event){
-	    .kind = up ? LY_AWAY_UP : LY_AWAY_DOWN }, NULL, 0);
+	ly_vm_feed(vm_of_user(u),
+	    &(struct ly_away_event){ .kind = up ? LY_AWAY_UP : LY_AWAY_DOWN },
+	    NULL, 0);
 }
 
 static void
@@ -336,15 +350,15 @@ ly_vm_join(struct vm *vm, const char *address, struct ly_why *why)
 	vm->user.vm = vm->id;
 	vm->user.on_state = on_link_state;
 	vm->user.on_hear = on_link_hear;
-	return ly_link_join(vm->vms->agent->links, vm->home, address,
-	    &vm->user, why);
+	return ly_link_join(vm->vms->agent->links, vm->home, address, &vm->user,
+	    why);
 }
 
 /* ---- from the guest ---- */
 
 static void
-keep_command(struct vm *vm, enum ly_op op, uint8_t locality,
-    const uint8_t *at, size_t len)
+keep_command(struct vm *vm, enum ly_op op, uint8_t locality, const uint8_t *at,
+    size_t len)
 {
 	if (len > vm->cmd_room) {
 		vm->cmd = realloc(vm->cmd, ly_max(len, 128));
@@ -357,8 +371,9 @@ keep_command(struct vm *vm, enum ly_op op, uint8_t locality,
 	vm->cmd_len = len;
 	vm->locality = locality;
 	vm->guest_owed = true;
-	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_COMMAND,
-	    .op = op }, NULL, 0);
+	ly_vm_feed(vm,
+	    &(struct ly_away_event){ .kind = LY_AWAY_COMMAND, .op = op }, NULL,
+	    0);
 }
 
 static void
@@ -386,8 +401,8 @@ on_op(void *arg, enum ly_op op, uint8_t locality, const uint8_t *body,
 static void
 on_cancel(void *arg)
 {
-	ly_vm_feed(arg, &(struct ly_away_event){ .kind = LY_AWAY_CANCEL },
-	    NULL, 0);
+	ly_vm_feed(arg, &(struct ly_away_event){ .kind = LY_AWAY_CANCEL }, NULL,
+	    0);
 }
 
 /* The moment of the VM that its memory belongs to, under a MAC that only the
@@ -396,8 +411,10 @@ static void
 on_save(void *arg)
 {
 	struct vm *vm = arg;
-	struct ly_token t = { .magic = LY_TOKEN_MAGIC, .vm = vm->id,
-		.mig = vm->mig, .epoch = vm->core.epoch,
+	struct ly_token t = { .magic = LY_TOKEN_MAGIC,
+		.vm = vm->id,
+		.mig = vm->mig,
+		.epoch = vm->core.epoch,
 		.seq = vm->core.seq };
 	struct ly_wr w = ly_wr_over(vm->token, sizeof(vm->token));
 	size_t signed_len;

@@ -48,8 +48,10 @@ done(struct ly_vms *vms, uint32_t req, enum ly_rc rc, const char *why)
 static void
 report(const struct vm *vm)
 {
-	struct ly_vmstate m = { .vm = vm->id, .mig = vm->mig,
-		.state = (uint8_t)vm->state, .epoch = vm->core.epoch,
+	struct ly_vmstate m = { .vm = vm->id,
+		.mig = vm->mig,
+		.state = (uint8_t)vm->state,
+		.epoch = vm->core.epoch,
 		.seq = vm->core.seq };
 
 	ly_copy(m.home_site, sizeof(m.home_site), vm->home_site);
@@ -155,8 +157,8 @@ ly_vm_leave(struct vm *vm, const char *why)
 	if (!*vm->why)
 		ly_copy(vm->why, sizeof(vm->why), why);
 	ly_log(LY_NOTICE, vm->name, "leaving: %s", why);
-	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_DETACH },
-	    NULL, 0);
+	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_DETACH }, NULL,
+	    0);
 }
 
 /* ---- QEMU ---- */
@@ -256,8 +258,7 @@ ly_vm_told(struct vm *vm, const struct ly_away_todo *t)
 	}
 	if (t->rc != LY_OK) {
 		ly_print(vm->why, sizeof(vm->why),
-		    "the home did not grant the lease (%s)",
-		    ly_rc_name(t->rc));
+		    "the home did not grant the lease (%s)", ly_rc_name(t->rc));
 		done(vm->vms, vm->start_req, t->rc, vm->why);
 		vm->start_req = 0;
 		ly_vm_forget(vm);
@@ -418,8 +419,9 @@ on_tick(uv_timer_t *timer)
 	for (struct vm *vm = vms->first; vm; vm = next) {
 		next = vm->next;
 		if (vm->core.retry_at || vm->core.waiting_since)
-			ly_vm_feed(vm, &(struct ly_away_event){
-			    .kind = LY_AWAY_TICK }, NULL, 0);
+			ly_vm_feed(vm,
+			    &(struct ly_away_event){ .kind = LY_AWAY_TICK },
+			    NULL, 0);
 	}
 }
 
@@ -456,8 +458,10 @@ ly_vms_close(struct ly_vms *vms, void (*closed)(void *arg), void *arg)
 		struct vm *vm = vms->first;
 
 		if (vm->qemu)
-			ly_log_alarm(vm->name, "its QEMU (pid %d) runs on"
-			    " without a TPM", ly_qemu_pid(vm->qemu));
+			ly_log_alarm(vm->name,
+			    "its QEMU (pid %d) runs on"
+			    " without a TPM",
+			    ly_qemu_pid(vm->qemu));
 		ly_vm_end_moves(vm);
 		ly_vm_forget(vm);
 	}

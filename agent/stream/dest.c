@@ -67,8 +67,7 @@ blame(struct ly_dest_core *d, enum ly_rc rc, const char *text)
 }
 
 static void
-over(struct ly_dest_core *d, struct ly_dest_todos *todo,
-    enum ly_dest_end end)
+over(struct ly_dest_core *d, struct ly_dest_todos *todo, enum ly_dest_end end)
 {
 	go(d, LY_DST_OVER);
 	add(todo, LY_DST_DO_HANGUP);
@@ -151,8 +150,9 @@ on_status(struct ly_dest_core *d, const struct ly_dest_event *ev,
 	bool again = d->again;
 
 	d->polling = d->again = false;
-	d->poll_ms = again ? d->now_ms : d->now_ms +
-	    (d->state == LY_DST_LOADING ? POLL_SOON_MS : POLL_MS);
+	d->poll_ms = again ?
+	    d->now_ms :
+	    d->now_ms + (d->state == LY_DST_LOADING ? POLL_SOON_MS : POLL_MS);
 	if (d->state == LY_DST_COPY || d->state == LY_DST_LOADING)
 		status_heard(d, ev, todo);
 }

@@ -67,13 +67,13 @@ struct ly_dest_event {
 };
 
 enum ly_dest_act {
-	LY_DST_DO_SETUP, /* capabilities, migrate-incoming; then SET */
+	LY_DST_DO_SETUP,     /* capabilities, migrate-incoming; then SET */
 	LY_DST_DO_LISTENING, /* tell the owner */
-	LY_DST_DO_POLL,	 /* query-migrate, query-status; then STATUS */
-	LY_DST_DO_CLAIM, /* ask the home; then GRANTED */
-	LY_DST_DO_CONT,	 /* cont, query-status; then RESUMED */
-	LY_DST_DO_STOP,	 /* a guest that must not run */
-	LY_DST_DO_READY, /* to the source: `rc` */
+	LY_DST_DO_POLL,	     /* query-migrate, query-status; then STATUS */
+	LY_DST_DO_CLAIM,     /* ask the home; then GRANTED */
+	LY_DST_DO_CONT,	     /* cont, query-status; then RESUMED */
+	LY_DST_DO_STOP,	     /* a guest that must not run */
+	LY_DST_DO_READY,     /* to the source: `rc` */
 	LY_DST_DO_HANGUP,
 	LY_DST_DO_QUIT,	 /* end QEMU; then GONE */
 	LY_DST_DO_ALARM, /* `text` */

@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/stream/source.h"
 
-#define POLL_MS 100	   /* while much remains */
-#define POLL_SOON_MS 10	   /* near the end, and while the guest is stopped */
-#define RATE_MS 50	   /* the shortest time a rate is taken over */
-#define ASK_FIRST_MS 100   /* between two ASKs, doubled up to */
+#define POLL_MS 100	 /* while much remains */
+#define POLL_SOON_MS 10	 /* near the end, and while the guest is stopped */
+#define RATE_MS 50	 /* the shortest time a rate is taken over */
+#define ASK_FIRST_MS 100 /* between two ASKs, doubled up to */
 #define ASK_MOST_MS 2000
 #define RESUME_AGAIN_MS 500
 
-typedef void handler(struct ly_source_core *s,
-    const struct ly_source_event *ev, struct ly_source_todos *todo);
+typedef void handler(struct ly_source_core *s, const struct ly_source_event *ev,
+    struct ly_source_todos *todo);
 
 const char *
 ly_source_state_name(unsigned state)
 {
 	static const char *const names[] = {
-		[LY_SRC_DIAL] = "dial",	    [LY_SRC_SETUP] = "setup",
-		[LY_SRC_COPY] = "copy",	    [LY_SRC_STOPPING] = "stopping",
-		[LY_SRC_FINISH] = "finish", [LY_SRC_WAIT] = "wait",
-		[LY_SRC_ASK] = "ask",	    [LY_SRC_UNDO] = "undo",
-		[LY_SRC_RESUME] = "resume", [LY_SRC_QUIT] = "quit",
+		[LY_SRC_DIAL] = "dial",
+		[LY_SRC_SETUP] = "setup",
+		[LY_SRC_COPY] = "copy",
+		[LY_SRC_STOPPING] = "stopping",
+		[LY_SRC_FINISH] = "finish",
+		[LY_SRC_WAIT] = "wait",
+		[LY_SRC_ASK] = "ask",
+		[LY_SRC_UNDO] = "undo",
+		[LY_SRC_RESUME] = "resume",
+		[LY_SRC_QUIT] = "quit",
 		[LY_SRC_OVER] = "over",
 	};
 
@@ -176,13 +181,14 @@ judge(struct ly_source_core *s)
 		return STOP_GUEST;
 	if (n->passes != s->pass) {
 		s->pass = n->passes;
-		s->stagnant = n->dirty_rate >= s->rate / 10 * 9
-		    ? s->stagnant + 1 : 0;
+		s->stagnant = n->dirty_rate >= s->rate / 10 * 9 ?
+		    s->stagnant + 1 :
+		    0;
 	}
 	if (s->stagnant < LY_SOURCE_STAGNANT && n->passes < LY_SOURCE_PASSES)
 		return GO_ON;
-	return drain_ms(s) / LY_SOURCE_OVERRUN <= s->downtime_ms ? STOP_GUEST
-								  : GIVE_UP;
+	return drain_ms(s) / LY_SOURCE_OVERRUN <= s->downtime_ms ? STOP_GUEST :
+								   GIVE_UP;
 }
 
 static void
@@ -447,8 +453,8 @@ on_released(struct ly_source_core *s, const struct ly_source_event *ev,
 	if (!s->asked_release || s->released)
 		return;
 	if (ev->rc) {
-		fail(s, todo, ev->rc, ev->text ? ev->text
-			: "the home does not let the VM go");
+		fail(s, todo, ev->rc,
+		    ev->text ? ev->text : "the home does not let the VM go");
 		return;
 	}
 	s->released = true;
@@ -460,9 +466,9 @@ static void
 ready_early(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo)
 {
-	fail(s, todo, ev->rc ? ev->rc : LY_MALFORMED, ev->rc
-		? "the destination refuses the VM"
-		: "the destination says it runs what it does not have");
+	fail(s, todo, ev->rc ? ev->rc : LY_MALFORMED,
+	    ev->rc ? "the destination refuses the VM" :
+		     "the destination says it runs what it does not have");
 }
 
 static void
@@ -578,7 +584,8 @@ static void
 aborted(struct ly_source_core *s, struct ly_source_todos *todo)
 {
 	if (s->ready)
-		add(todo, LY_SRC_DO_ALARM)->text = "the destination says that "
+		add(todo, LY_SRC_DO_ALARM)->text =
+		    "the destination says that "
 		    "the VM runs there, but its home says it does not";
 	blame(s, LY_REFUSED, "the home has recorded that it was called off");
 	undo(s, todo);
@@ -595,8 +602,9 @@ on_fate(struct ly_source_core *s, const struct ly_source_event *ev,
 		aborted(s, todo);
 	} else {
 		s->ask_ms = s->now_ms + s->ask_wait_ms;
-		s->ask_wait_ms = s->ask_wait_ms * 2 > ASK_MOST_MS
-		    ? ASK_MOST_MS : s->ask_wait_ms * 2;
+		s->ask_wait_ms = s->ask_wait_ms * 2 > ASK_MOST_MS ?
+		    ASK_MOST_MS :
+		    s->ask_wait_ms * 2;
 	}
 }
 
@@ -655,9 +663,9 @@ tick_finish(struct ly_source_core *s, const struct ly_source_event *ev,
 {
 	(void)ev;
 	if (spent(s) >= LY_SOURCE_FINISH_MS)
-		fail(s, todo, LY_OUTSIDE, s->completed
-			? "the home has not recorded the release"
-			: "QEMU does not finish");
+		fail(s, todo, LY_OUTSIDE,
+		    s->completed ? "the home has not recorded the release" :
+				   "QEMU does not finish");
 	else if (!s->completed)
 		tick_poll(s, todo);
 }
@@ -682,7 +690,8 @@ tick_ask(struct ly_source_core *s, const struct ly_source_event *ev,
 	}
 	if (!s->alarmed && spent(s) >= LY_SOURCE_ALARM_MS) {
 		s->alarmed = true;
-		add(todo, LY_SRC_DO_ALARM)->text = "the VM stays paused: its "
+		add(todo, LY_SRC_DO_ALARM)->text =
+		    "the VM stays paused: its "
 		    "home cannot be asked what became of the migration";
 	}
 	if (!s->asking && s->now_ms >= s->ask_ms)
@@ -835,14 +844,13 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 };
 
 void
-ly_source_init(struct ly_source_core *s, uint32_t downtime_ms,
-    uint64_t now_ms)
+ly_source_init(struct ly_source_core *s, uint32_t downtime_ms, uint64_t now_ms)
 {
 	*s = (struct ly_source_core){
 		.state = LY_SRC_DIAL,
 		.phase = LY_PHASE_COPY,
-		.downtime_ms = downtime_ms ? downtime_ms
-					   : LY_SOURCE_DOWNTIME_MS,
+		.downtime_ms = downtime_ms ? downtime_ms :
+					     LY_SOURCE_DOWNTIME_MS,
 		.now_ms = now_ms,
 		.since_ms = now_ms,
 	};

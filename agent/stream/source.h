@@ -92,10 +92,10 @@ struct ly_source_event {
 };
 
 enum ly_source_act {
-	LY_SRC_DO_SETUP, /* parameters, socket, migrate; then SET */
-	LY_SRC_DO_POLL,	 /* query-migrate; then STATUS */
-	LY_SRC_DO_STOP,	 /* stop, query-status; then STOPPED */
-	LY_SRC_DO_LIFT,	 /* limits of bandwidth and downtime */
+	LY_SRC_DO_SETUP,   /* parameters, socket, migrate; then SET */
+	LY_SRC_DO_POLL,	   /* query-migrate; then STATUS */
+	LY_SRC_DO_STOP,	   /* stop, query-status; then STOPPED */
+	LY_SRC_DO_LIFT,	   /* limits of bandwidth and downtime */
 	LY_SRC_DO_STOPPED, /* tell the owner; `flag`: we won the race */
 	LY_SRC_DO_RELEASE, /* ask the home; then RELEASED */
 	LY_SRC_DO_FIN,
@@ -153,7 +153,7 @@ struct ly_source_core {
 /* `downtime_ms` 0: LY_SOURCE_DOWNTIME_MS. */
 void ly_source_init(struct ly_source_core *s, uint32_t downtime_ms,
     uint64_t now_ms);
-void ly_source_step(struct ly_source_core *s,
-    const struct ly_source_event *ev, struct ly_source_todos *todo);
+void ly_source_step(struct ly_source_core *s, const struct ly_source_event *ev,
+    struct ly_source_todos *todo);
 
 #endif

@@ -196,8 +196,10 @@ ly_tpm_rsp_parse(const uint8_t *buf, size_t len, struct ly_tpm_rsp *out)
 	if (got.tag != LY_TPM_ST_NO_SESSIONS && got.tag != LY_TPM_ST_SESSIONS &&
 	    got.tag != LY_TPM_ST_RSP_COMMAND)
 		return LY_MALFORMED;
-	*out = (struct ly_tpm_rsp){ .tag = got.tag, .rc = got.code,
-		.body = got.body, .body_len = got.body_len };
+	*out = (struct ly_tpm_rsp){ .tag = got.tag,
+		.rc = got.code,
+		.body = got.body,
+		.body_len = got.body_len };
 	return LY_OK;
 }
 
@@ -220,8 +222,9 @@ ly_tpm_answer(uint32_t rc, uint8_t out[LY_TPM_HEAD])
 {
 	struct ly_wr w = ly_wr_over(out, LY_TPM_HEAD);
 
-	ly_wr_u16(&w, rc == LY_TPM_RC_BAD_TAG ? LY_TPM_ST_RSP_COMMAND :
-						LY_TPM_ST_NO_SESSIONS);
+	ly_wr_u16(&w,
+	    rc == LY_TPM_RC_BAD_TAG ? LY_TPM_ST_RSP_COMMAND :
+				      LY_TPM_ST_NO_SESSIONS);
 	ly_wr_u32(&w, LY_TPM_HEAD);
 	ly_wr_u32(&w, rc);
 	assert(!w.bad);

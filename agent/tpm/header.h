@@ -79,7 +79,7 @@ void ly_tpm_answer(uint32_t rc, uint8_t out[LY_TPM_HEAD]);
 
 struct ly_tpm_code {
 	uint32_t code;
-	uint8_t handles; /* the first so many words of the body */
+	uint8_t handles;  /* the first so many words of the body */
 	const char *name; /* "PCR_Extend" */
 };
 

@@ -42,7 +42,7 @@ static const char *const reasons[CLASSES] = {
 	[GLOBAL] = "deny: state of the chip that outlives the VM",
 };
 
-#define ROW(code) [(code) - LY_TPM_CC_FIRST]
+#define ROW(code) [(code)-LY_TPM_CC_FIRST]
 
 static const uint8_t rows[LY_TPM_CC_LAST - LY_TPM_CC_FIRST + 1] = {
 	ROW(0x11f) = PLATFORM,	/* NV_UndefineSpaceSpecial */
@@ -172,11 +172,8 @@ static const uint8_t rows[LY_TPM_CC_LAST - LY_TPM_CC_FIRST + 1] = {
 	ROW(0x1a0) = GLOBAL,	/* ReadOnlyControl */
 };
 
-static enum class
-class_of(uint32_t code)
-{
-	if (code < LY_TPM_CC_FIRST || code > LY_TPM_CC_LAST)
-		return NONE;
+static enum class class_of(uint32_t code) {
+	if (code < LY_TPM_CC_FIRST || code > LY_TPM_CC_LAST) return NONE;
 	return (enum class)rows[code - LY_TPM_CC_FIRST];
 }
 

@@ -18,7 +18,7 @@
 
 struct ly_tpm_policy {
 	bool allow_clear; /* the chip is the VM's for good */
-	bool resets;	  /* a reset of the VM resets the chip (ly_tpm_resets) */
+	bool resets; /* a reset of the VM resets the chip (ly_tpm_resets) */
 };
 
 #define LY_TPM_SAY_MAX 20
@@ -32,8 +32,8 @@ struct ly_tpm_say {
 };
 
 enum ly_tpm_verdict {
-	LY_TPM_RUN, /* give it to the chip */
-	LY_TPM_DENY, /* do not; the answer is `say`, an error */
+	LY_TPM_RUN,   /* give it to the chip */
+	LY_TPM_DENY,  /* do not; the answer is `say`, an error */
 	LY_TPM_FEIGN, /* do not; the answer is `say`, a success */
 };
 

@@ -19,7 +19,7 @@
 
 /* The struct that embeds `member` at `ptr`. */
 #define LY_HOLDER(ptr, type, member)                                           \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /*
  * LY_AUTO(SSL_CTX_free) SSL_CTX *ctx = ...;   freed at the end of the scope,

@@ -18,10 +18,10 @@ enum ly_rc {
 	LY_FENCED = 3,	  /* stop for good: another holds the lease */
 	LY_BUSY = 4,	  /* try again, unchanged */
 	LY_OUTSIDE = 5,	  /* kernel, TLS, TPM, disk or hypervisor said no */
-	LY_REFUSED = 6,	  /* a rule of ours says no; asking again will not help */
-	LY_UNKNOWN = 7,	  /* no such host, VM, migration, command */
-	LY_FAILED = 8,	  /* the TPM is in failure mode until the VM resets */
-	LY_FULL = 9,	  /* a named limit is reached */
+	LY_REFUSED = 6, /* a rule of ours says no; asking again will not help */
+	LY_UNKNOWN = 7, /* no such host, VM, migration, command */
+	LY_FAILED = 8,	/* the TPM is in failure mode until the VM resets */
+	LY_FULL = 9,	/* a named limit is reached */
 	LY_RCS
 };
 

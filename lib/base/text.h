@@ -8,10 +8,10 @@
 
 #include "lib/base/err.h"
 
-#define LY_ID_TEXT 37	 /* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" and NUL */
-#define LY_NAME_MAX 64	 /* of a site, host, VM or TPM, with its NUL */
+#define LY_ID_TEXT 37	  /* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" and NUL */
+#define LY_NAME_MAX 64	  /* of a site, host, VM or TPM, with its NUL */
 #define LY_SPIFFE_MAX 160 /* of a SPIFFE id, with its NUL */
-#define LY_ADDR_MAX 80	 /* "host:port" or "[v6]:port", with its NUL */
+#define LY_ADDR_MAX 80	  /* "host:port" or "[v6]:port", with its NUL */
 
 /* A VM, an instance, a migration: 128 random bits. All zero means none. */
 struct ly_id {

@@ -70,8 +70,7 @@ ly_address_text(const struct sockaddr *sa, char out[LY_ADDR_MAX])
 	} else if (sa->sa_family == AF_INET6) {
 		memcpy(&v6, sa, sizeof(v6));
 		inet_ntop(AF_INET6, &v6.sin6_addr, ip, sizeof(ip));
-		ly_print(out, LY_ADDR_MAX, "[%s]:%u", ip,
-		    ntohs(v6.sin6_port));
+		ly_print(out, LY_ADDR_MAX, "[%s]:%u", ip, ntohs(v6.sin6_port));
 	} else {
 		ly_copy(out, LY_ADDR_MAX, "?");
 	}

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 
 /* Takes it apart; the brackets go. Port 0 is good (any free one). */
-LY_MUST enum ly_rc ly_address_split(const char *address,
-    char host[LY_ADDR_MAX], char port[6], struct ly_why *why);
+LY_MUST enum ly_rc ly_address_split(const char *address, char host[LY_ADDR_MAX],
+    char port[6], struct ly_why *why);
 /* A numeric address as it was split; LY_UNKNOWN if `host` is a name. */
 LY_MUST enum ly_rc ly_address_numeric(const char *host, const char *port,
     struct sockaddr_storage *out);

@@ -47,8 +47,8 @@ write_key(EVP_PKEY *key, const char *path, struct ly_why *why)
 	char *at;
 	long len;
 
-	if (!bio || !PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL,
-	    NULL))
+	if (!bio ||
+	    !PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL))
 		return ssl_fail(why, path);
 	len = BIO_get_mem_data(bio, &at);
 	rc = ly_file_write(path, at, (size_t)len, 0600, why);
@@ -127,7 +127,7 @@ set_cn(X509_NAME *name, const char *cn)
 
 	ly_copy(cut, sizeof(cut), cn);
 	return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-	    (const unsigned char *)cut, -1, -1, 0) == 1;
+		   (const unsigned char *)cut, -1, -1, 0) == 1;
 }
 
 static bool
@@ -401,8 +401,7 @@ verify_leaf(X509 *leaf, X509 *ca, const struct ly_peer *who, const char *file,
 
 static enum ly_rc
 sign_with(const struct ca *ca, const char *ca_cert, EVP_PKEY *key,
-    const struct ly_peer *who, unsigned minutes, char **pem,
-    struct ly_why *why)
+    const struct ly_peer *who, unsigned minutes, char **pem, struct ly_why *why)
 {
 	LY_AUTO(X509_free) X509 *cert = X509_new();
 	LY_AUTO(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());

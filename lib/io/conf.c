@@ -81,8 +81,7 @@ set_text(const struct ly_conf_key *k, const char *value, char *to,
 		return ly_fail(why, LY_REFUSED,
 		    "not a name: a to z, 0 to 9, '.', '_', '-'");
 	if (k->kind == LY_CONF_PATH && value[0] != '/')
-		return ly_fail(why, LY_REFUSED,
-		    "not an absolute path (/...)");
+		return ly_fail(why, LY_REFUSED, "not an absolute path (/...)");
 	if (k->kind == LY_CONF_ADDRESS &&
 	    ly_address_split(value, host, port, why) != LY_OK)
 		return LY_REFUSED;
@@ -141,8 +140,7 @@ set(const struct ly_conf_key *k, const char *value, void *base,
 
 /* ---- errors ---- */
 
-static void
-fault(struct reader *r, unsigned line, const char *fmt, ...)
+static void fault(struct reader *r, unsigned line, const char *fmt, ...)
     LY_PRINTF(3, 4);
 
 static void
@@ -157,8 +155,8 @@ fault(struct reader *r, unsigned line, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (line)
-		r->rc = ly_fail(&r->why, LY_REFUSED, "%s:%u: %s", r->path,
-		    line, text);
+		r->rc = ly_fail(&r->why, LY_REFUSED, "%s:%u: %s", r->path, line,
+		    text);
 	else
 		r->rc = ly_fail(&r->why, LY_REFUSED, "%s: %s", r->path, text);
 }
@@ -230,14 +228,16 @@ open_named(struct reader *r, const char *name, const char *instance)
 	if (!known(r, name, true)) {
 		fault(r, r->line, "[%s %s]: no such section", name, instance);
 	} else if (!ly_name_good(instance)) {
-		fault(r, r->line, "[%s %s]: not a name: a to z, 0 to 9, '.', "
-		    "'_', '-'", name, instance);
+		fault(r, r->line,
+		    "[%s %s]: not a name: a to z, 0 to 9, '.', "
+		    "'_', '-'",
+		    name, instance);
 	} else if (find_section(r, name, instance)) {
 		fault(r, r->line, "[%s %s]: given twice, first in line %u",
 		    name, instance, find_section(r, name, instance)->line);
 	} else {
 		base = r->named ? r->named(r->conf, name, instance, &why) :
-		    NULL;
+				  NULL;
 		if (base)
 			r->now = add_section(r, name, instance, base, r->line);
 		else
@@ -268,8 +268,9 @@ open_section(struct reader *r, const char *text, size_t len)
 
 	r->now = NULL;
 	if (!ly_print(name, sizeof(name), "%.*s", (int)n, text) ||
-	    (gap && !ly_print(instance, sizeof(instance), "%.*s",
-		(int)(len - n - 1), gap + 1)))
+	    (gap &&
+		!ly_print(instance, sizeof(instance), "%.*s",
+		    (int)(len - n - 1), gap + 1)))
 		fault(r, r->line, "a section's name is too long");
 	else if (gap)
 		open_named(r, name, instance);
@@ -389,8 +390,13 @@ ly_conf_parse(const char *path, const char *text, size_t len,
     const struct ly_conf_key *keys, size_t keys_n, ly_conf_named *named,
     void *conf, struct ly_why *why)
 {
-	struct reader r = { .path = path, .keys = keys, .keys_n = keys_n,
-		.named = named, .conf = conf, .at = text, .end = text + len };
+	struct reader r = { .path = path,
+		.keys = keys,
+		.keys_n = keys_n,
+		.named = named,
+		.conf = conf,
+		.at = text,
+		.end = text + len };
 	int line;
 
 	assert(keys_n <= KEYS_MOST);
@@ -459,8 +465,8 @@ say_value(const struct ly_conf_key *k, const void *base)
 }
 
 void
-ly_conf_say(const struct ly_conf_key *keys, size_t keys_n,
-    const char *section, const char *name, const void *base)
+ly_conf_say(const struct ly_conf_key *keys, size_t keys_n, const char *section,
+    const char *name, const void *base)
 {
 	printf("[%s%s%s]\n", section, name ? " " : "", name ? name : "");
 	for (size_t i = 0; i < keys_n; i++)

@@ -25,10 +25,10 @@ struct ly_conf_key {
 	const char *key;
 	enum ly_conf_kind kind;
 	size_t offset, size;
-	uint64_t most; /* of UINT; 0: any */
-	bool must;	  /* no default: it has to be there */
+	uint64_t most;	   /* of UINT; 0: any */
+	bool must;	   /* no default: it has to be there */
 	const char *deflt; /* as it would be written in the file; or NULL */
-	const char *what; /* one sentence for -t, --help and the man page */
+	const char *what;  /* one sentence for -t, --help and the man page */
 };
 
 #define LY_CONF(type, section, member, kind, most, must, deflt, what)          \
@@ -47,9 +47,9 @@ LY_MUST enum ly_rc ly_conf_read(const char *path,
     const struct ly_conf_key *keys, size_t keys_n, ly_conf_named *named,
     void *conf, struct ly_why *why);
 /* The same from memory; `path` is what errors name. */
-LY_MUST enum ly_rc ly_conf_parse(const char *path, const char *text,
-    size_t len, const struct ly_conf_key *keys, size_t keys_n,
-    ly_conf_named *named, void *conf, struct ly_why *why);
+LY_MUST enum ly_rc ly_conf_parse(const char *path, const char *text, size_t len,
+    const struct ly_conf_key *keys, size_t keys_n, ly_conf_named *named,
+    void *conf, struct ly_why *why);
 /* Says a section back to stdout, as it is understood, with defaults. `name`
  * NULL for a plain section. */
 void ly_conf_say(const struct ly_conf_key *keys, size_t keys_n,

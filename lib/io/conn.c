@@ -137,8 +137,7 @@ ssl_make(struct ly_conn *c, struct ly_why *why)
 	SSL_CTX *ctx;
 	BIO *bio;
 
-	if (ly_identity_ctx(c->net->ids, c->link.listening, &ctx, why) !=
-	    LY_OK)
+	if (ly_identity_ctx(c->net->ids, c->link.listening, &ctx, why) != LY_OK)
 		return false;
 	c->ssl = SSL_new(ctx);
 	SSL_CTX_free(ctx);
@@ -204,7 +203,8 @@ wrote(struct ly_conn *c)
 {
 	struct ly_link_todo todo;
 	struct ly_link_event ev = { .kind = LY_LINK_WROTE,
-		.now_ms = now_of(c), .pending = c->is_writing };
+		.now_ms = now_of(c),
+		.pending = c->is_writing };
 
 	/* Asks for nothing, so it may come at any time. */
 	ly_link_step(&c->link, &ev, &todo);
@@ -339,9 +339,9 @@ static bool
 can_say(const struct ly_conn *c)
 {
 	return (c->link.state == LY_LINK_GREETING ||
-	    c->link.state == LY_LINK_UP ||
-	    c->link.state == LY_LINK_CLOSING) && !c->broken &&
-	    !c->shut_done && c->tcp_open && !c->tcp_closing;
+		   c->link.state == LY_LINK_UP ||
+		   c->link.state == LY_LINK_CLOSING) &&
+	    !c->broken && !c->shut_done && c->tcp_open && !c->tcp_closing;
 }
 
 /* Everything in `out` that the kernel will have. */
@@ -439,8 +439,11 @@ ly_conn_pending(struct ly_conn *c)
 static void
 say(struct ly_conn *c, enum ly_link_news kind, enum ly_rc rc, const char *why)
 {
-	feed(c, &(struct ly_link_event){ .kind = kind, .now_ms = now_of(c),
-	    .rc = rc, .why = why });
+	feed(c,
+	    &(struct ly_link_event){ .kind = kind,
+		.now_ms = now_of(c),
+		.rc = rc,
+		.why = why });
 }
 
 void
@@ -608,8 +611,8 @@ digest(struct ly_conn *c, struct buf *plain, size_t *need)
 		n = eat(c, &c->half, need);
 		if (c->half.at == c->half.len)
 			buf_clear(&c->half);
-		else if (*need && !buf_grow(&c->half, *need - c->half.len,
-		    LY_MESSAGE_MAX))
+		else if (*need &&
+		    !buf_grow(&c->half, *need - c->half.len, LY_MESSAGE_MAX))
 			say(c, LY_LINK_CLOSE, LY_FULL, "no room for a frame");
 		return n;
 	}
@@ -638,8 +641,7 @@ read_frames(struct ly_conn *c)
 	if (c->half.len) {
 		struct ly_frame f;
 
-		(void)!ly_frame_get(c->half.base, c->half.len, &f, &need,
-		    NULL);
+		(void)!ly_frame_get(c->half.base, c->half.len, &f, &need, NULL);
 	}
 	while (listens_still(c)) {
 		size_t room, n = 0;
@@ -681,8 +683,10 @@ on_secured(struct ly_conn *c)
 	if (rc != LY_OK)
 		say(c, LY_LINK_DISTRUST, rc, why.text);
 	else
-		feed(c, &(struct ly_link_event){ .kind = LY_LINK_SECURED,
-		    .now_ms = now_of(c), .until_s = c->peer.not_after });
+		feed(c,
+		    &(struct ly_link_event){ .kind = LY_LINK_SECURED,
+			.now_ms = now_of(c),
+			.until_s = c->peer.not_after });
 }
 
 static void
@@ -696,9 +700,11 @@ shake_hands(struct ly_conn *c)
 	if (r == 1)
 		on_secured(c);
 	else if (SSL_get_error(c->ssl, r) != SSL_ERROR_WANT_READ)
-		feed(c, &(struct ly_link_event){ .kind = LY_LINK_CLOSE,
-		    .now_ms = now_of(c), .rc = LY_OUTSIDE,
-		    .why = tls_says(c->ssl) });
+		feed(c,
+		    &(struct ly_link_event){ .kind = LY_LINK_CLOSE,
+			.now_ms = now_of(c),
+			.rc = LY_OUTSIDE,
+			.why = tls_says(c->ssl) });
 }
 
 static void
@@ -756,7 +762,8 @@ void
 ly_conn_hold(struct ly_conn *c, bool hold)
 {
 	struct ly_link_event ev = { .kind = LY_LINK_HELD,
-		.now_ms = now_of(c), .held = hold };
+		.now_ms = now_of(c),
+		.held = hold };
 	struct ly_link_todo todo;
 
 	if (c->held == hold || !listens_still(c) || !c->tcp_open)
@@ -839,8 +846,8 @@ shut_side(struct ly_conn *c)
 }
 
 static void
-perform(struct ly_conn *c, enum ly_link_act act, enum ly_rc rc,
-    uint64_t stamp, const char *why)
+perform(struct ly_conn *c, enum ly_link_act act, enum ly_rc rc, uint64_t stamp,
+    const char *why)
 {
 	switch (act) {
 	case LY_LINK_SEND_HELLO:
@@ -989,12 +996,14 @@ give_back(struct ly_conn *c)
 void
 ly_conn_tick(struct ly_conn *c, uint64_t wall_s)
 {
-	if (c->is_writing && c->took !=
-	    uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp))
+	if (c->is_writing &&
+	    c->took != uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp))
 		wrote(c);
 	give_back(c);
-	feed(c, &(struct ly_link_event){ .kind = LY_LINK_TICK,
-	    .now_ms = now_of(c), .wall_s = wall_s });
+	feed(c,
+	    &(struct ly_link_event){ .kind = LY_LINK_TICK,
+		.now_ms = now_of(c),
+		.wall_s = wall_s });
 }
 
 /* ---- the rest of the header ---- */

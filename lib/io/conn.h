@@ -74,8 +74,7 @@ struct ly_conn *ly_conn_dial(struct ly_net *net, const char *address,
     const char *want, const struct ly_hello *hello,
     const struct ly_conn_ops *ops, void *arg);
 
-void ly_conn_adopt(struct ly_conn *c, const struct ly_conn_ops *ops,
-    void *arg);
+void ly_conn_adopt(struct ly_conn *c, const struct ly_conn_ops *ops, void *arg);
 const struct ly_peer *ly_conn_peer(const struct ly_conn *c);
 void *ly_conn_arg(const struct ly_conn *c);
 

@@ -13,9 +13,9 @@
 /* ... and what TLS makes of that: 22 bytes a record of 16 KiB, and a rest for
  * alerts and key updates. */
 #define CIPHER_LEN (ONCE + 16u * 1024)
-#define OUT_MOST (32u << 20)   /* waiting to be sent; more is LY_FULL */
-#define CONNS_MOST 16384       /* of one net; more are closed at once */
-#define STRANGERS_MOST 512     /* accepted and not yet UP; the same */
+#define OUT_MOST (32u << 20) /* waiting to be sent; more is LY_FULL */
+#define CONNS_MOST 16384     /* of one net; more are closed at once */
+#define STRANGERS_MOST 512   /* accepted and not yet UP; the same */
 #define TICK_MS 250
 
 /* Bytes [at, len) of a buffer that grows and is given back when idle. */
@@ -84,10 +84,10 @@ struct ly_conn {
 	int broken; /* a uv error met while sending; told by the flush */
 
 	bool dialled;
-	bool stranger;	 /* counts in strangers_n */
+	bool stranger; /* counts in strangers_n */
 	bool is_dirty;
 	bool wish;
-	bool opened;	 /* the owner knows it */
+	bool opened;	  /* the owner knows it */
 	bool ended, told; /* END said by the machine; to the owner */
 	bool tcp_open, tcp_closing;
 	bool is_resolving;
@@ -103,15 +103,15 @@ struct ly_conn *ly_conn_new(struct ly_net *net, bool listening,
     const struct ly_hello *hello, const struct ly_conn_ops *ops, void *arg);
 void ly_conn_free(struct ly_conn *c);
 BIO_METHOD *ly_conn_bio(void);
-void ly_conn_start(struct ly_conn *c);	 /* the socket is connected */
+void ly_conn_start(struct ly_conn *c); /* the socket is connected */
 void ly_conn_fail(struct ly_conn *c, enum ly_rc rc, const char *fmt, ...)
-    LY_PRINTF(3, 4);			 /* it is broken */
-void ly_conn_flush(struct ly_conn *c);	 /* one dirty connection */
+    LY_PRINTF(3, 4);		       /* it is broken */
+void ly_conn_flush(struct ly_conn *c); /* one dirty connection */
 void ly_conn_tick(struct ly_conn *c, uint64_t wall_s);
 void ly_conn_dirty(struct ly_conn *c);
 
 /* net.c */
-void ly_net_drop(struct ly_conn *c);	 /* close the socket */
+void ly_net_drop(struct ly_conn *c); /* close the socket */
 void ly_net_maybe_free(struct ly_conn *c);
 void ly_net_stranger(struct ly_conn *c, bool stranger);
 void ly_net_log_stranger(struct ly_conn *c);

@@ -22,7 +22,7 @@ struct ly_dial {
 	struct ly_conn *conn; /* being dialled, or up */
 	uv_timer_t timer;
 	bool timer_closed;
-	bool up;      /* on_open() said so */
+	bool up; /* on_open() said so */
 	char why[sizeof(((struct ly_why *)0)->text)];
 };
 
@@ -139,8 +139,8 @@ static const struct ly_conn_ops shell_ops = {
 static void
 dial(struct ly_dial *d)
 {
-	d->conn = ly_conn_dial(d->net, d->address,
-	    d->want[0] ? d->want : NULL, &d->hello, &shell_ops, d);
+	d->conn = ly_conn_dial(d->net, d->address, d->want[0] ? d->want : NULL,
+	    &d->hello, &shell_ops, d);
 	if (!d->conn)
 		tell(d, LY_REDIAL_LOST);
 }

@@ -72,7 +72,8 @@ read_open(int fd, const char *path, size_t most, uint8_t **out, size_t *len,
 		return ly_fail(why, LY_OUTSIDE, "%s: no memory", path);
 	n = read_up_to(fd, buf, most);
 	if (n < 0 || (size_t)n > most) {
-		enum ly_rc rc = n < 0 ? no_good(why, path, "read") :
+		enum ly_rc rc = n < 0 ?
+		    no_good(why, path, "read") :
 		    ly_fail(why, LY_FULL, "%s: over %zu bytes", path, most);
 
 		free(buf);

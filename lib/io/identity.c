@@ -30,12 +30,12 @@
 
 #define FILE_MOST (64u * 1024)
 #define PATH_MOST 512
-#define SITES_MOST 64	/* pinned sites; more is an error at start */
-#define CAS_MOST 4	/* of one site: the CA, and its next one */
-#define CHAIN_MOST 4	/* certificates behind our own leaf */
-#define DEPTH_MOST 3	/* of intermediates in a peer's chain */
-#define LEAF_MOST 2048	/* bytes of a signer's certificate */
-#define SIG_MOST 80	/* bytes of a DER ECDSA P-256 signature */
+#define SITES_MOST 64  /* pinned sites; more is an error at start */
+#define CAS_MOST 4     /* of one site: the CA, and its next one */
+#define CHAIN_MOST 4   /* certificates behind our own leaf */
+#define DEPTH_MOST 3   /* of intermediates in a peer's chain */
+#define LEAF_MOST 2048 /* bytes of a signer's certificate */
+#define SIG_MOST 80    /* bytes of a DER ECDSA P-256 signature */
 
 static const char suites[] =
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
@@ -91,8 +91,10 @@ ly_spiffe_parse(const char *id, struct ly_peer *out, struct ly_why *why)
 	    !ly_copy(p.id, sizeof(p.id), id))
 		return ly_fail(why, LY_MALFORMED, "not a SPIFFE id of ours");
 	path = strchr(site, '/');
-	if (!path || !ly_print(p.site, sizeof(p.site), "%.*s",
-	    (int)(path - site), site) || !ly_name_good(p.site))
+	if (!path ||
+	    !ly_print(p.site, sizeof(p.site), "%.*s", (int)(path - site),
+		site) ||
+	    !ly_name_good(p.site))
 		return ly_fail(why, LY_MALFORMED, "%s: bad site", p.id);
 	for (size_t i = 0; i < LY_COUNT(roles); i++) {
 		size_t n = strlen(roles[i].word);
@@ -150,11 +152,13 @@ only_uri(X509 *leaf, char out[LY_SPIFFE_MAX], struct ly_why *why)
 
 	san = X509_get_ext_d2i(leaf, NID_subject_alt_name, &crit, NULL);
 	if (!san)
-		return ly_fail(why, LY_REFUSED, crit == -2 ?
-		    "two subjectAltNames" : "no subjectAltName");
+		return ly_fail(why, LY_REFUSED,
+		    crit == -2 ? "two subjectAltNames" : "no subjectAltName");
 	if (sk_GENERAL_NAME_num(san) != 1)
-		return ly_fail(why, LY_REFUSED, "%d names in subjectAltName, "
-		    "not one", sk_GENERAL_NAME_num(san));
+		return ly_fail(why, LY_REFUSED,
+		    "%d names in subjectAltName, "
+		    "not one",
+		    sk_GENERAL_NAME_num(san));
 	name = sk_GENERAL_NAME_value(san, 0);
 	if (name->type != GEN_URI)
 		return ly_fail(why, LY_REFUSED,
@@ -267,14 +271,17 @@ read_certs(const char *path, X509 **to, unsigned most, unsigned *n,
 			break;
 		if (*n == most) {
 			X509_free(cert);
-			rc = ly_fail(why, LY_FULL, "%s: more than %u "
-			    "certificates", path, most);
+			rc = ly_fail(why, LY_FULL,
+			    "%s: more than %u "
+			    "certificates",
+			    path, most);
 			break;
 		}
 		to[(*n)++] = cert;
 	}
-	if (rc == LY_OK && (*n == 0 ||
-	    ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE))
+	if (rc == LY_OK &&
+	    (*n == 0 ||
+		ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE))
 		rc = ly_fail(why, LY_OUTSIDE, "%s: not PEM certificates (%s)",
 		    path, ssl_says());
 	ERR_clear_error();
@@ -468,9 +475,9 @@ ctx_secure(SSL_CTX *ctx)
 {
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS |
-	    SSL_MODE_ENABLE_PARTIAL_WRITE |
-	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_mode(ctx,
+	    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_verify(ctx,
 	    SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	SSL_CTX_set_verify_depth(ctx, DEPTH_MOST);
@@ -517,8 +524,10 @@ keys_read(const struct ly_identity *ids, struct keys **out, struct ly_why *why)
 	if (rc != LY_OK)
 		return rc;
 	if (!site_of(k, k->self.site))
-		return ly_fail(why, LY_REFUSED, "%s/%s.pem: missing, the CA of "
-		    "our own site", ids->trust, k->self.site);
+		return ly_fail(why, LY_REFUSED,
+		    "%s/%s.pem: missing, the CA of "
+		    "our own site",
+		    ids->trust, k->self.site);
 	rc = verify(k, k->leaf, k->chain, true, &same, why);
 	if (rc != LY_OK)
 		return ly_fail_in(why, rc, "%s", ids->cert);
@@ -527,8 +536,10 @@ keys_read(const struct ly_identity *ids, struct keys **out, struct ly_why *why)
 	if (rc != LY_OK)
 		return rc;
 	if (k->self.not_after <= (uint64_t)time(NULL))
-		ly_log(LY_WARNING, "identity", "%s: expired; no peer will "
-		    "believe it", ids->cert);
+		ly_log(LY_WARNING, "identity",
+		    "%s: expired; no peer will "
+		    "believe it",
+		    ids->cert);
 	*out = ly_take(k);
 	return LY_OK;
 }
@@ -638,7 +649,8 @@ digest_in(EVP_MD_CTX *md, bool sign, uint16_t type, const uint8_t *tagged,
 	};
 
 	for (size_t i = 0; *ok == 1 && i < LY_COUNT(part); i++)
-		*ok = sign ? EVP_DigestSignUpdate(md, part[i].at, part[i].len) :
+		*ok = sign ?
+		    EVP_DigestSignUpdate(md, part[i].at, part[i].len) :
 		    EVP_DigestVerifyUpdate(md, part[i].at, part[i].len);
 }
 

@@ -18,9 +18,9 @@
 enum ly_role { LY_ROLE_HOST = 1, LY_ROLE_MANAGER = 2 };
 
 struct ly_peer {
-	char id[LY_SPIFFE_MAX];	 /* the whole SPIFFE id */
-	char site[LY_NAME_MAX];	 /* its trust domain */
-	char name[LY_NAME_MAX];	 /* NAME */
+	char id[LY_SPIFFE_MAX]; /* the whole SPIFFE id */
+	char site[LY_NAME_MAX]; /* its trust domain */
+	char name[LY_NAME_MAX]; /* NAME */
 	enum ly_role role;
 	char address[LY_ADDR_MAX]; /* of the socket's other end, for the log */
 	uint64_t not_after; /* of its certificate or, on a connection, of ours
@@ -75,8 +75,8 @@ LY_MUST enum ly_rc ly_sign(struct ly_identity *ids, uint16_t type,
 /* Checks signature and chain (pinned CA of the signer's site, now valid);
  * `tagged` borrows from `buf`. */
 LY_MUST enum ly_rc ly_verify(struct ly_identity *ids, uint16_t type,
-    const uint8_t *buf, size_t len, const uint8_t **tagged,
-    size_t *tagged_len, struct ly_peer *signer, struct ly_why *why);
+    const uint8_t *buf, size_t len, const uint8_t **tagged, size_t *tagged_len,
+    struct ly_peer *signer, struct ly_why *why);
 
 /* SHA-256, HMAC-SHA-256, random bytes (aborts if the system has none). */
 void ly_sha256(const void *buf, size_t len, uint8_t out[32]);

@@ -145,7 +145,7 @@ say(enum ly_level level, const char *who, const char *before, const char *fmt,
 	ly_copy(name, sizeof(name), who);
 	clean(name, false);
 	len = log_.json ? line_json(level, name, text, line, sizeof(line)) :
-	    line_plain(level, name, text, line, sizeof(line));
+			  line_plain(level, name, text, line, sizeof(line));
 	if (len > 0)
 		(void)!write(STDERR_FILENO, line,
 		    ly_min((size_t)len, sizeof(line) - 1));

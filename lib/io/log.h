@@ -9,8 +9,13 @@
 
 #include "lib/base/err.h"
 
-enum ly_level { LY_ERROR = 3, LY_WARNING = 4, LY_NOTICE = 5, LY_INFO = 6,
-	LY_DEBUG = 7 };
+enum ly_level {
+	LY_ERROR = 3,
+	LY_WARNING = 4,
+	LY_NOTICE = 5,
+	LY_INFO = 6,
+	LY_DEBUG = 7
+};
 
 void ly_log_setup(const char *program, bool json, enum ly_level most);
 /* `who` is the room or the thing: "link", "vm web1", "home web1". */

@@ -154,8 +154,8 @@ net_handles(struct ly_net *net)
 	uv_idle_init(loop, &net->idle);
 	uv_timer_init(loop, &net->tick);
 	net->handles_n = 4;
-	net->check.data = net->prepare.data = net->idle.data =
-	    net->tick.data = net;
+	net->check.data = net->prepare.data = net->idle.data = net->tick.data =
+	    net;
 	uv_check_start(&net->check, on_check);
 	uv_prepare_start(&net->prepare, on_prepare);
 	/* Connections keep a loop alive, by their tick; an idle net does
@@ -324,8 +324,10 @@ ly_net_log_stranger(struct ly_conn *c)
 	if (net->said_n++ > LOG_MOST)
 		return;
 	if (net->said_n > LOG_MOST)
-		ly_log(LY_NOTICE, "conn", "many connections fail; no more "
-		    "lines about it for %d s", LOG_MS / 1000);
+		ly_log(LY_NOTICE, "conn",
+		    "many connections fail; no more "
+		    "lines about it for %d s",
+		    LOG_MS / 1000);
 	else
 		ly_log(LY_NOTICE, "conn", "%s%s%s: %s", c->address,
 		    c->peer.id[0] ? " " : "", c->peer.id, c->why.text);
@@ -374,7 +376,8 @@ on_connection(uv_stream_t *server, int status)
 	if (status < 0)
 		return;
 	c = net->conns_n < CONNS_MOST && net->strangers_n < STRANGERS_MOST ?
-	    conn_add(net, true, NULL, l->ops, l->arg) : NULL;
+	    conn_add(net, true, NULL, l->ops, l->arg) :
+	    NULL;
 	if (!c) {
 		turn_away(net, server);
 		return;
@@ -397,7 +400,8 @@ resolve_now(const char *address, struct sockaddr_storage *out,
     struct ly_why *why)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *found;
+		.ai_flags = AI_PASSIVE | AI_NUMERICSERV },
+			*found;
 	char host[LY_ADDR_MAX], port[6];
 	enum ly_rc rc = ly_address_split(address, host, port, why);
 	int r;
@@ -556,8 +560,8 @@ resolve(struct ly_conn *c, const char *host, const char *port)
 
 	c->resolving.data = c;
 	c->is_resolving = true;
-	r = uv_getaddrinfo(c->net->loop, &c->resolving, on_resolved, host,
-	    port, &hints);
+	r = uv_getaddrinfo(c->net->loop, &c->resolving, on_resolved, host, port,
+	    &hints);
 	if (r < 0) {
 		c->is_resolving = false;
 		ly_conn_fail(c, LY_OUTSIDE, "%s: %s", c->address,

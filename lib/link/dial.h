@@ -39,7 +39,7 @@ enum ly_redial_news {
 enum ly_redial_act {
 	LY_REDIAL_NOTHING,
 	LY_REDIAL_DIAL,
-	LY_REDIAL_WAIT,	  /* `wait_ms`, then DUE */
+	LY_REDIAL_WAIT,	   /* `wait_ms`, then DUE */
 	LY_REDIAL_HANG_UP, /* what is open or being dialled; no more waiting */
 };
 
@@ -52,7 +52,7 @@ struct ly_redial {
 
 void ly_redial_init(struct ly_redial *r);
 /* `chance` is 16 random bits. */
-enum ly_redial_act ly_redial_step(struct ly_redial *r,
-    enum ly_redial_news news, uint64_t now_ms, uint16_t chance);
+enum ly_redial_act ly_redial_step(struct ly_redial *r, enum ly_redial_news news,
+    uint64_t now_ms, uint16_t chance);
 
 #endif

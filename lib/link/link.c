@@ -6,13 +6,13 @@ typedef void handler(struct ly_link *l, const struct ly_link_event *ev,
 
 static const struct ly_link_limits limits_of[] = {
 	/*                    handshake   half  ping   dead  stall linger */
-	[0]		    = { 10000,  5000, 1000,  3000, 10000, 1000 },
-	[LY_FOR_LINK]	    = { 10000,  5000, 1000,  3000, 10000, 1000 },
+	[0] = { 10000, 5000, 1000, 3000, 10000, 1000 },
+	[LY_FOR_LINK] = { 10000, 5000, 1000, 3000, 10000, 1000 },
 	/* Its peer may be busy writing memory, and its reader stopped. */
-	[LY_FOR_STREAM]	    = { 10000, 30000, 1000, 30000, 30000, 1000 },
+	[LY_FOR_STREAM] = { 10000, 30000, 1000, 30000, 30000, 1000 },
 	/* A manager has thousands of these. */
-	[LY_FOR_CONTROL]    = { 10000,  5000, 2000,  6000, 10000, 1000 },
-	[LY_FOR_FEDERATION] = { 10000,  5000, 2000,  6000, 10000, 1000 },
+	[LY_FOR_CONTROL] = { 10000, 5000, 2000, 6000, 10000, 1000 },
+	[LY_FOR_FEDERATION] = { 10000, 5000, 2000, 6000, 10000, 1000 },
 };
 
 static const char *const state_names[LY_LINK_STATES] = {
@@ -289,8 +289,10 @@ tick_early(struct ly_link *l, const struct ly_link_event *ev,
 
 	if (ev->now_ms - l->began_ms < l->limits.handshake_ms)
 		return;
-	why = in_seconds(l, l->state == LY_LINK_CONNECTING ?
-	    "not connected in" : "no greeting in", l->limits.handshake_ms);
+	why = in_seconds(l,
+	    l->state == LY_LINK_CONNECTING ? "not connected in" :
+					     "no greeting in",
+	    l->limits.handshake_ms);
 	drop(l, todo, LY_OUTSIDE, why);
 }
 
@@ -332,14 +334,15 @@ tick_up(struct ly_link *l, const struct ly_link_event *ev,
 	if (ev->wall_s >= l->until_s)
 		say_bye(l, todo, now, LY_OUTSIDE, "a certificate has expired");
 	else if (l->pending && now - l->took_ms >= lim->stall_ms)
-		drop(l, todo, LY_OUTSIDE, in_seconds(l,
-		    "the peer has read nothing for", lim->stall_ms));
+		drop(l, todo, LY_OUTSIDE,
+		    in_seconds(l, "the peer has read nothing for",
+			lim->stall_ms));
 	else if (!l->held && now - l->heard_ms >= lim->dead_ms)
-		drop(l, todo, LY_OUTSIDE, in_seconds(l,
-		    "nothing heard for", lim->dead_ms));
+		drop(l, todo, LY_OUTSIDE,
+		    in_seconds(l, "nothing heard for", lim->dead_ms));
 	else if (!l->held && l->half && now - l->half_ms >= lim->half_ms)
-		say_bye(l, todo, now, LY_MALFORMED, in_seconds(l,
-		    "half a frame for", lim->half_ms));
+		say_bye(l, todo, now, LY_MALFORMED,
+		    in_seconds(l, "half a frame for", lim->half_ms));
 	else
 		maybe_ping(l, now, todo);
 }

@@ -168,8 +168,8 @@ ly_message_get(const struct ly_message *m, const uint8_t *buf, size_t len,
 	for (size_t i = 0; i < m->fields_n; i++) {
 		const struct ly_field *f = &m->fields[i];
 		size_t n = has_length(f) ? ly_rd_u32(&r) : f->size;
-		enum ly_rc rc = r.bad ? ly_fail(why, LY_MALFORMED,
-		    "%s: cut short", f->name) :
+		enum ly_rc rc = r.bad ?
+		    ly_fail(why, LY_MALFORMED, "%s: cut short", f->name) :
 		    get_value(f, &r, n, out, why);
 
 		if (rc != LY_OK)
@@ -198,8 +198,7 @@ ly_message_put_tagged(const struct ly_message *m, const void *in,
 }
 
 static enum ly_rc
-get_tagged_head(const struct ly_message *m, struct ly_rd *r,
-    struct ly_why *why)
+get_tagged_head(const struct ly_message *m, struct ly_rd *r, struct ly_why *why)
 {
 	const uint8_t *magic = ly_rd_bytes(r, sizeof(tagged_magic));
 	uint8_t version = ly_rd_u8(r);
@@ -208,8 +207,8 @@ get_tagged_head(const struct ly_message *m, struct ly_rd *r,
 	if (r->bad || memcmp(magic, tagged_magic, sizeof(tagged_magic)) != 0)
 		return ly_fail(why, LY_MALFORMED, "not a signed object");
 	if (version != TAGGED_VERSION)
-		return ly_fail(why, LY_MALFORMED, "version %u, not %u",
-		    version, TAGGED_VERSION);
+		return ly_fail(why, LY_MALFORMED, "version %u, not %u", version,
+		    TAGGED_VERSION);
 	if (type != m->type)
 		return ly_fail(why, LY_MALFORMED, "type %u, not %u", type,
 		    m->type);

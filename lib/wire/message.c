@@ -273,8 +273,8 @@ static const struct ly_message messages[] = {
 static const char *const fates[] = { "unknown", "open", "claimed", "aborted" };
 static const char *const phases[] = { "?", "prepare", "copy", "gate", "commit",
 	"over" };
-static const char *const vmstates[] = { "none", "starting", "running",
-	"paused", "incoming", "failed" };
+static const char *const vmstates[] = { "none", "starting", "running", "paused",
+	"incoming", "failed" };
 
 const char *
 ly_fate_name(unsigned fate)
@@ -320,8 +320,8 @@ ly_frame_max(unsigned type)
 }
 
 enum ly_rc
-ly_frame_get(const uint8_t *buf, size_t len, struct ly_frame *out,
-    size_t *used, struct ly_why *why)
+ly_frame_get(const uint8_t *buf, size_t len, struct ly_frame *out, size_t *used,
+    struct ly_why *why)
 {
 	struct ly_rd r = ly_rd_over(buf, len);
 	unsigned magic = ly_rd_u16(&r), version = ly_rd_u8(&r);
@@ -340,13 +340,13 @@ ly_frame_get(const uint8_t *buf, size_t len, struct ly_frame *out,
 		return ly_fail(why, LY_MALFORMED, "frame of unknown type %02x",
 		    type);
 	if (body > most)
-		return ly_fail(why, LY_MALFORMED,
-		    "%s of %zu bytes, limit %zu", ly_message_of(type)->name,
-		    body, most);
+		return ly_fail(why, LY_MALFORMED, "%s of %zu bytes, limit %zu",
+		    ly_message_of(type)->name, body, most);
 	*used = LY_FRAME_HEAD + body;
 	if (*used > len)
 		return LY_SHORT;
-	*out = (struct ly_frame){ .type = (uint8_t)type, .body = r.at,
+	*out = (struct ly_frame){ .type = (uint8_t)type,
+		.body = r.at,
 		.len = body };
 	return LY_OK;
 }

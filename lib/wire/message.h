@@ -28,9 +28,9 @@
 #define LY_FRAME_MAGIC 0x4c59
 #define LY_FRAME_VERSION 1
 #define LY_FRAME_HEAD 8
-#define LY_TPM_MAX 4096	      /* bytes of one TPM command or answer */
-#define LY_TICKET_MAX 3072    /* bytes of a signed ticket with its signer */
-#define LY_TOKEN_MAX 160      /* bytes of the token in QEMU's stream */
+#define LY_TPM_MAX 4096	       /* bytes of one TPM command or answer */
+#define LY_TICKET_MAX 3072     /* bytes of a signed ticket with its signer */
+#define LY_TOKEN_MAX 160       /* bytes of the token in QEMU's stream */
 #define LY_DEFINITION_MAX 6144 /* bytes of a VM's definition (JSON) */
 #define LY_CHUNK_MAX (256u * 1024) /* bytes of the stream in one DATA */
 #define LY_WHY_MAX 256
@@ -331,7 +331,7 @@ struct ly_copy {
 struct ly_done {
 	uint32_t req;
 	uint8_t rc;
-	uint8_t fate;	/* of a migration, where one is asked about */
+	uint8_t fate; /* of a migration, where one is asked about */
 	uint64_t epoch;
 	char why[LY_WHY_MAX];
 	char value[LY_VALUE_MAX]; /* as the request's comment says */
@@ -350,10 +350,10 @@ struct ly_progress {
 	struct ly_id vm, mig;
 	char home_site[LY_NAME_MAX];
 	uint8_t phase;
-	uint64_t bytes;	    /* moved so far */
-	uint64_t total;	    /* of RAM */
-	uint64_t remaining; /* still to move, as QEMU sees it */
-	uint64_t rate;	    /* bytes a second */
+	uint64_t bytes;	     /* moved so far */
+	uint64_t total;	     /* of RAM */
+	uint64_t remaining;  /* still to move, as QEMU sees it */
+	uint64_t rate;	     /* bytes a second */
 	uint64_t dirty_rate; /* bytes a second */
 	uint64_t elapsed_ms;
 	uint64_t downtime_ms;

@@ -23,11 +23,11 @@ enum ly_right {
 /* Signed by the manager of the home's site (tagged rendering). */
 struct ly_ticket {
 	struct ly_id vm, mig;
-	char home[LY_SPIFFE_MAX];   /* who may honour it */
-	char holder[LY_SPIFFE_MAX]; /* who may use it */
-	uint8_t rights;		    /* enum ly_right */
-	uint64_t from_epoch;	    /* the record's epoch it was made for */
-	uint64_t to_epoch;	    /* the epoch it asks for */
+	char home[LY_SPIFFE_MAX];     /* who may honour it */
+	char holder[LY_SPIFFE_MAX];   /* who may use it */
+	uint8_t rights;		      /* enum ly_right */
+	uint64_t from_epoch;	      /* the record's epoch it was made for */
+	uint64_t to_epoch;	      /* the epoch it asks for */
 	uint64_t not_before, expires; /* seconds since 1970, UTC */
 	uint8_t nonce[16];
 };

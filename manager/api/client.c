@@ -95,8 +95,7 @@ send_line(struct client *c, json_t *line)
 
 	json_decref(line);
 	if (!text || !o || uv_is_closing((uv_handle_t *)&c->pipe) ||
-	    uv_stream_get_write_queue_size((uv_stream_t *)&c->pipe) >
-		OUT_MAX) {
+	    uv_stream_get_write_queue_size((uv_stream_t *)&c->pipe) > OUT_MAX) {
 		free(text);
 		free(o);
 		drop(c);
@@ -209,8 +208,10 @@ take_lines(struct client *c)
 	}
 	if (!c->asking && c->in_n > LY_API_LINE_MAX && !c->fed_up) {
 		c->fed_up = c->closing = true;
-		send_line(c, failure(LY_MALFORMED, "a line of more than 65536"
-		    " bytes"));
+		send_line(c,
+		    failure(LY_MALFORMED,
+			"a line of more than 65536"
+			" bytes"));
 	}
 }
 
@@ -299,8 +300,7 @@ ly_api_tick(struct ly_api *api)
 		if (second && c->watches) {
 			json_t *ev = ly_view_status(api->m);
 
-			json_object_set_new(ev, "event",
-			    json_string("status"));
+			json_object_set_new(ev, "event", json_string("status"));
 			send_line(c, ev);
 		}
 	}

@@ -122,8 +122,8 @@ check(const struct ly_verb_row *verb, json_t *args, struct ly_why *why)
 			    "%s has no key \"%.40s\"", verb->name, name);
 		if (!fits(k, v) && k->most)
 			return ly_fail(why, LY_MALFORMED,
-			    "%s: \"%s\" is %s, at most %u", verb->name,
-			    k->name, kinds[k->kind], k->most);
+			    "%s: \"%s\" is %s, at most %u", verb->name, k->name,
+			    kinds[k->kind], k->most);
 		if (!fits(k, v))
 			return ly_fail(why, LY_MALFORMED, "%s: \"%s\" is %s",
 			    verb->name, k->name, kinds[k->kind]);
@@ -131,9 +131,9 @@ check(const struct ly_verb_row *verb, json_t *args, struct ly_why *why)
 	for (unsigned i = 0; i < LY_KEYS_MAX && verb->keys[i].name; i++)
 		if (verb->keys[i].must &&
 		    !json_object_get(args, verb->keys[i].name))
-			return ly_fail(why, LY_MALFORMED,
-			    "%s needs \"%s\", %s", verb->name,
-			    verb->keys[i].name, kinds[verb->keys[i].kind]);
+			return ly_fail(why, LY_MALFORMED, "%s needs \"%s\", %s",
+			    verb->name, verb->keys[i].name,
+			    kinds[verb->keys[i].kind]);
 	return LY_OK;
 }
 

@@ -129,18 +129,19 @@ host_add(const struct call *c)
 	json_t *out;
 
 	ly_copy(row.name, sizeof(row.name), ly_api_text(c->r, "name"));
-	ly_copy(row.address, sizeof(row.address),
-	    ly_api_text(c->r, "address"));
+	ly_copy(row.address, sizeof(row.address), ly_api_text(c->r, "address"));
 	row.cert_expires = row.added + days * 86400;
 	if (!ly_name_good(row.name))
-		rc = ly_fail(&why, LY_REFUSED, "\"%s\" is not a host's name: 1"
-		    " to 63 of a-z 0-9 . _ -", row.name);
+		rc = ly_fail(&why, LY_REFUSED,
+		    "\"%s\" is not a host's name: 1"
+		    " to 63 of a-z 0-9 . _ -",
+		    row.name);
 	if (rc == LY_OK) {
 		ly_spiffe_host(m->conf.site, row.name, id);
 		rc = ly_ca_sign(ly_manager_file(m, "ca.key", key),
 		    ly_manager_file(m, "ca.pem", cert),
-		    ly_api_text(c->r, "csr"), id, (unsigned)(days * 1440),
-		    &pem, &why);
+		    ly_api_text(c->r, "csr"), id, (unsigned)(days * 1440), &pem,
+		    &why);
 	}
 	if (rc == LY_OK)
 		rc = ly_store_put(m->store, LY_ROW_HOST, &row, "host added",
@@ -191,14 +192,16 @@ host_show(const struct call *c)
 		return;
 	}
 	for (uint32_t i = 0; (vm = ly_roster_next_vm(&c->m->roster, &i));) {
-		if (!vm->guest && (ly_place_same(&vm->at, &h->at) ||
-				      ly_place_same(&vm->home, &h->at)))
+		if (!vm->guest &&
+		    (ly_place_same(&vm->at, &h->at) ||
+			ly_place_same(&vm->home, &h->at)))
 			json_array_append_new(vms, ly_view_vm(c->m, vm));
 		if (vm->guest && ly_place_same(&vm->at, &h->at))
-			json_array_append_new(guests, json_pack(
-			    "{s:s, s:s, s:s}", "id", ly_id_text(&vm->id, id),
-			    "home_site", vm->home.site, "state",
-			    ly_vmstate_name(vm->state)));
+			json_array_append_new(guests,
+			    json_pack("{s:s, s:s, s:s}", "id",
+				ly_id_text(&vm->id, id), "home_site",
+				vm->home.site, "state",
+				ly_vmstate_name(vm->state)));
 	}
 	out = ly_view_host(c->m, h);
 	json_object_set_new(out, "vms", vms);
@@ -224,7 +227,9 @@ host_remove(const struct call *c)
 			rc = ly_fail(&why, LY_REFUSED, "%s %s %s",
 			    vm->guest ? "a VM of another site" : vm->name,
 			    ly_place_same(&vm->home, &h->at) ? "has its home"
-				" at" : "may run at", h->at.name);
+							       " at" :
+							       "may run at",
+			    h->at.name);
 	if (rc == LY_OK)
 		rc = ly_store_del(c->m->store, LY_ROW_HOST, h->at.name,
 		    "host removed", &why);
@@ -257,8 +262,7 @@ site_trust(const struct call *c)
 
 	ly_copy(row.site, sizeof(row.site), ly_api_text(c->r, "site"));
 	ly_copy(row.address, sizeof(row.address), address ? address : "");
-	if (!ly_name_good(row.site) ||
-	    strcmp(row.site, m->conf.site) == 0) {
+	if (!ly_name_good(row.site) || strcmp(row.site, m->conf.site) == 0) {
 		(void)ly_fail(&why, LY_REFUSED,
 		    "\"%s\" is not the name of another site", row.site);
 		fail(c, LY_REFUSED, &why);
@@ -277,8 +281,7 @@ site_trust(const struct call *c)
 	}
 	free(old);
 	if (rc == LY_OK)
-		rc = ly_store_put(m->store, LY_ROW_PEER, &row, "trusted",
-		    &why);
+		rc = ly_store_put(m->store, LY_ROW_PEER, &row, "trusted", &why);
 	if (rc == LY_OK)
 		rc = ly_fed_add(m, row.site, row.address, false, &why);
 	if (rc == LY_OK)
@@ -319,8 +322,8 @@ take_vm(const struct call *c, const struct ly_host *home, struct ly_vm **out,
 	char *text;
 
 	if (tpm && tpm[0] && !ly_name_good(tpm))
-		return ly_fail(why, LY_REFUSED,
-		    "\"%s\" is not a TPM's name", tpm);
+		return ly_fail(why, LY_REFUSED, "\"%s\" is not a TPM's name",
+		    tpm);
 	if (!there) {
 		ly_random(&id, sizeof(id));
 		rc = ly_roster_add_vm(&c->m->roster, &id, name, &vm, why);
@@ -350,8 +353,10 @@ vm_add(const struct call *c)
 	if (!home)
 		return;
 	if (!home->up)
-		rc = ly_fail(&why, LY_OUTSIDE, "its home %s/%s is not"
-		    " connected", home->at.site, home->at.name);
+		rc = ly_fail(&why, LY_OUTSIDE,
+		    "its home %s/%s is not"
+		    " connected",
+		    home->at.site, home->at.name);
 	else
 		rc = take_vm(c, home, &vm, &why);
 	if (rc == LY_OK)
@@ -410,8 +415,7 @@ vm_stop(const struct call *c)
 	struct ly_vm *vm = the_vm(c);
 
 	if (vm)
-		ly_vm_job_stop(c->m, c->client, vm,
-		    ly_api_bool(c->r, "force"));
+		ly_vm_job_stop(c->m, c->client, vm, ly_api_bool(c->r, "force"));
 }
 
 static void
@@ -445,13 +449,14 @@ dry_run(const struct call *c, const struct ly_move_wish *w)
 			would = "not in this version";
 		else if (rc != LY_OK)
 			would = i == LY_STEP_AUTHORISE ? why.text : "no";
-		json_array_append_new(steps, json_pack(
-		    "{s:s, s:s, s:s, s:s, s:s, s:b}", "step", s->name, "what",
-		    s->what, "whom", ly_party_name(s->whom), "undo", s->undo,
-		    "would", would, "built", s->built));
+		json_array_append_new(steps,
+		    json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "step", s->name,
+			"what", s->what, "whom", ly_party_name(s->whom), "undo",
+			s->undo, "would", would, "built", s->built));
 	}
-	done(c, json_pack("{s:o, s:b, s:s}", "steps", steps, "allowed",
-	    rc == LY_OK, "why", why.text));
+	done(c,
+	    json_pack("{s:o, s:b, s:s}", "steps", steps, "allowed", rc == LY_OK,
+		"why", why.text));
 }
 
 static void
@@ -481,10 +486,11 @@ migrate(const struct call *c)
 	else if (!wait && mv->told) /* it was over before it began */
 		ly_api_fail(c->m, c->client, LY_OUTSIDE, mv->row.why);
 	else if (!wait)
-		done(c, json_pack("{s:s, s:s, s:b, s:s}", "migration",
-		    ly_id_text(&mv->row.id, id), "vm", mv->row.vm_name,
-		    "migrated", 0, "state",
-		    ly_saga_state_name(mv->row.state)));
+		done(c,
+		    json_pack("{s:s, s:s, s:b, s:s}", "migration",
+			ly_id_text(&mv->row.id, id), "vm", mv->row.vm_name,
+			"migrated", 0, "state",
+			ly_saga_state_name(mv->row.state)));
 }
 
 static void
@@ -497,11 +503,13 @@ migrate_show(const struct call *c)
 	enum ly_rc rc = ly_id_parse(ly_api_text(c->r, "migration"), &id);
 
 	if (rc != LY_OK)
-		rc = ly_fail(&why, LY_MALFORMED, "\"%s\" is not the id of a"
-		    " migration", ly_api_text(c->r, "migration"));
+		rc = ly_fail(&why, LY_MALFORMED,
+		    "\"%s\" is not the id of a"
+		    " migration",
+		    ly_api_text(c->r, "migration"));
 	else
-		rc = ly_store_get(c->m->store, LY_ROW_MIG,
-		    ly_id_text(&id, key), &row, &why);
+		rc = ly_store_get(c->m->store, LY_ROW_MIG, ly_id_text(&id, key),
+		    &row, &why);
 	if (rc == LY_OK)
 		done(c, ly_view_row(&row));
 	else
@@ -556,8 +564,7 @@ static void (*const verbs[LY_VERBS])(const struct call *c) = {
 };
 
 void
-ly_api_do(struct ly_manager *m, uint64_t client,
-    const struct ly_api_request *r)
+ly_api_do(struct ly_manager *m, uint64_t client, const struct ly_api_request *r)
 {
 	struct call c = { .m = m, .client = client, .r = r };
 

@@ -20,8 +20,8 @@ put_place(json_t *o, const char *key, const struct ly_place *p)
 {
 	char text[LY_PLACE_TEXT];
 
-	json_object_set_new(o, key, p->name[0] ?
-	    json_string(ly_place_text(p, text)) : json_null());
+	json_object_set_new(o, key,
+	    p->name[0] ? json_string(ly_place_text(p, text)) : json_null());
 }
 
 static json_t *

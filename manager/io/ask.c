@@ -14,13 +14,14 @@
 
 /* Every request begins alike. */
 _Static_assert(offsetof(struct ly_request, host) ==
-	offsetof(struct ly_start, host) &&
-    offsetof(struct ly_request, host) == offsetof(struct ly_bind, host) &&
-    offsetof(struct ly_request, host) == offsetof(struct ly_copy, host) &&
-    offsetof(struct ly_request, origin) ==
-	offsetof(struct ly_start, origin) &&
-    offsetof(struct ly_request, origin) == offsetof(struct ly_bind, origin) &&
-    offsetof(struct ly_request, origin) == offsetof(struct ly_copy, origin),
+	    offsetof(struct ly_start, host) &&
+	offsetof(struct ly_request, host) == offsetof(struct ly_bind, host) &&
+	offsetof(struct ly_request, host) == offsetof(struct ly_copy, host) &&
+	offsetof(struct ly_request, origin) ==
+	    offsetof(struct ly_start, origin) &&
+	offsetof(struct ly_request, origin) ==
+	    offsetof(struct ly_bind, origin) &&
+	offsetof(struct ly_request, origin) == offsetof(struct ly_copy, origin),
     "requests begin with req, host, origin");
 
 static struct ly_ask **

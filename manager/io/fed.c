@@ -83,8 +83,10 @@ went_up(struct ly_manager *m, struct ly_fed *f, struct ly_conn *c)
 			tell_host(f, h);
 	/* What it may have missed of its VMs on our hosts. */
 	for (uint32_t i = 0; (vm = ly_roster_next_vm(&m->roster, &i));) {
-		struct ly_vmstate s = { .vm = vm->id, .state = vm->state,
-			.epoch = vm->epoch, .seq = vm->seq };
+		struct ly_vmstate s = { .vm = vm->id,
+			.state = vm->state,
+			.epoch = vm->epoch,
+			.seq = vm->seq };
 
 		if (!vm->guest || !vm->known ||
 		    strcmp(vm->home.site, f->site) != 0)
@@ -201,8 +203,7 @@ ly_fed_tick(struct ly_manager *m)
 /* ---- the conversation ---- */
 
 static void
-on_sitehost(struct ly_manager *m, const char *site,
-    const struct ly_sitehost *s)
+on_sitehost(struct ly_manager *m, const char *site, const struct ly_sitehost *s)
 {
 	struct ly_host *h;
 	bool was;
@@ -226,15 +227,16 @@ judge(struct ly_manager *m, const char *site, unsigned type,
 {
 	const struct ly_request *r = &msg->request;
 	const struct ly_id *vm = type == LY_START || type == LY_PREPARE ?
-	    &msg->start.vm : type == LY_COPY ? &msg->copy.vm : &r->vm;
+	    &msg->start.vm :
+	    type == LY_COPY ? &msg->copy.vm :
+			      &r->vm;
 	const struct ly_vm *known = ly_roster_vm(&m->roster, vm);
 	struct ly_peer home;
 
 	if (strcmp(r->origin, site) != 0)
 		return ly_fail(why, LY_REFUSED,
 		    "site %s asks in the name of %s", site, r->origin);
-	if (known &&
-	    (!known->guest || strcmp(known->home.site, site) != 0))
+	if (known && (!known->guest || strcmp(known->home.site, site) != 0))
 		return ly_fail(why, LY_REFUSED,
 		    "that VM's home is not at site %s", site);
 	if (type != LY_START && type != LY_PREPARE)
@@ -326,8 +328,8 @@ const struct ly_conn_ops ly_fed_ops = {
 };
 
 enum ly_rc
-ly_fed_open(struct ly_manager *m, struct ly_conn *c,
-    const struct ly_peer *peer, struct ly_why *why)
+ly_fed_open(struct ly_manager *m, struct ly_conn *c, const struct ly_peer *peer,
+    struct ly_why *why)
 {
 	struct ly_fed *f = ly_fed_of(m, peer->site);
 	struct ly_fed *ours = dialled_by(m, c);

@@ -70,8 +70,7 @@ on_control(struct ly_manager *m, struct ly_conn *c, const struct ly_peer *peer,
 	struct ly_host *h = ly_roster_host(&m->roster, peer->site, peer->name);
 	struct ly_conn *old;
 
-	if (peer->role != LY_ROLE_HOST ||
-	    strcmp(peer->site, m->conf.site) != 0)
+	if (peer->role != LY_ROLE_HOST || strcmp(peer->site, m->conf.site) != 0)
 		return ly_fail(why, LY_REFUSED,
 		    "%s: CONTROL is for hosts of site %s", peer->id,
 		    m->conf.site);
@@ -173,8 +172,7 @@ on_our_vm(struct ly_manager *m, struct ly_vm *vm, const struct ly_vmstate *s,
 		return;
 	}
 	if (s->state == LY_VM_RUNNING && !vm->saga && !vm->busy) {
-		ly_print(text, sizeof(text),
-		    "runs at %s but should be at %s",
+		ly_print(text, sizeof(text), "runs at %s but should be at %s",
 		    ly_place_text(from, here), ly_place_text(&vm->at, at));
 		ly_manager_alarm(m, from, vm->name, text);
 	}

@@ -20,13 +20,13 @@
 #include "manager/store/store.h"
 
 #define LY_MANAGER_SOFTWARE "lanyard-manager 0.1"
-#define LY_FEDS_MAX 64	     /* other sites; more are refused */
-#define LY_ASKS_MAX 65536u   /* requests under way; then LY_FULL */
-#define LY_RELAYS_MAX 4096u  /* of them, for one other site; then LY_BUSY */
-#define LY_MOVES_MAX 16384u  /* migrations open; then refused */
+#define LY_FEDS_MAX 64	    /* other sites; more are refused */
+#define LY_ASKS_MAX 65536u  /* requests under way; then LY_FULL */
+#define LY_RELAYS_MAX 4096u /* of them, for one other site; then LY_BUSY */
+#define LY_MOVES_MAX 16384u /* migrations open; then refused */
 #define LY_ALARMS_KEPT 50
-#define LY_WATCHERS_MAX 8    /* callers who wait for one migration */
-#define LY_SOURCE_LOST_S 30  /* gone so long while copying: given up */
+#define LY_WATCHERS_MAX 8   /* callers who wait for one migration */
+#define LY_SOURCE_LOST_S 30 /* gone so long while copying: given up */
 #define LY_TICK_MS 250
 
 struct ly_fed_conf {
@@ -110,9 +110,9 @@ struct ly_move {
 	struct ly_saga saga;
 	struct ly_mig_row row;
 	uint32_t req[LY_STEPS];
-	struct ly_move_arg arg[LY_STEPS]; /* for ask.c */
+	struct ly_move_arg arg[LY_STEPS];  /* for ask.c */
 	uint64_t watcher[LY_WATCHERS_MAX]; /* client ids; 0: none */
-	bool told; /* who waited has been answered */
+	bool told;			   /* who waited has been answered */
 	struct ly_progress progress;
 	bool has_progress;
 	uint64_t source_gone; /* loop ms since; 0: it is there */
@@ -215,10 +215,9 @@ struct ly_ticket_bytes {
 	uint8_t at[LY_TICKET_MAX];
 	size_t len;
 };
-LY_MUST enum ly_rc ly_ticket_mint(struct ly_manager *m,
-    const struct ly_vm *vm, const struct ly_id *mig, const struct ly_place *to,
-    unsigned rights, uint64_t from_epoch, struct ly_ticket_bytes *out,
-    struct ly_why *why);
+LY_MUST enum ly_rc ly_ticket_mint(struct ly_manager *m, const struct ly_vm *vm,
+    const struct ly_id *mig, const struct ly_place *to, unsigned rights,
+    uint64_t from_epoch, struct ly_ticket_bytes *out, struct ly_why *why);
 
 /* What a home says of a VM: DONE.value of SHOW. */
 struct ly_shown {
@@ -228,8 +227,8 @@ struct ly_shown {
 	struct ly_place at; /* of `holder`; empty if there is none */
 	char mig[LY_ID_TEXT];
 };
-LY_MUST enum ly_rc ly_shown_parse(const struct ly_done *d,
-    struct ly_shown *out, struct ly_why *why);
+LY_MUST enum ly_rc ly_shown_parse(const struct ly_done *d, struct ly_shown *out,
+    struct ly_why *why);
 
 /* ---- move.c: migrations ---- */
 
@@ -261,8 +260,7 @@ void ly_vm_job_start(struct ly_manager *m, uint64_t client, struct ly_vm *vm,
     struct ly_host *to, bool force);
 void ly_vm_job_stop(struct ly_manager *m, uint64_t client, struct ly_vm *vm,
     bool force);
-void ly_vm_job_remove(struct ly_manager *m, uint64_t client,
-    struct ly_vm *vm);
+void ly_vm_job_remove(struct ly_manager *m, uint64_t client, struct ly_vm *vm);
 void ly_vm_job_show(struct ly_manager *m, uint64_t client, struct ly_vm *vm);
 /* The row as it should be on disk; `definition` NULL keeps what is there. */
 LY_MUST enum ly_rc ly_vm_save(struct ly_manager *m, struct ly_vm *vm,

@@ -103,14 +103,18 @@ answer(struct ly_move *mv)
 	bool ended = mv->row.fate == LY_FATE_ABORTED ||
 	    mv->row.state == LY_SAGA_ABORTED;
 	const char *rc = mv->row.fate == LY_FATE_CLAIMED ? NULL :
-	    !mv->saga.there ? "outside" : ended ? "refused" : "open";
+	    !mv->saga.there				 ? "outside" :
+	    ended					 ? "refused" :
+							   "open";
 	json_t *out = outcome(mv);
 
 	json_object_set_new(out, "ok", json_boolean(!rc));
 	if (rc) {
 		json_object_set_new(out, "rc", json_string(rc));
-		json_object_set_new(out, "why", ly_json_text(mv->row.why[0] ?
-		    mv->row.why : "the outcome is not known yet"));
+		json_object_set_new(out, "why",
+		    ly_json_text(mv->row.why[0] ?
+			    mv->row.why :
+			    "the outcome is not known yet"));
 	}
 	for (unsigned i = 0; i < LY_WATCHERS_MAX; i++) {
 		if (mv->watcher[i])
@@ -120,8 +124,7 @@ answer(struct ly_move *mv)
 	json_decref(out);
 }
 
-static void
-note(struct ly_move *mv, const char *fmt, ...) LY_PRINTF(2, 3);
+static void note(struct ly_move *mv, const char *fmt, ...) LY_PRINTF(2, 3);
 
 /* Why it is going wrong: the first cause is the one to keep. */
 static void
@@ -171,8 +174,7 @@ fill_prepare(struct ly_move *mv, struct ly_start *s,
 	ly_spiffe_host(m->conf.site, mv->row.home, s->home);
 	ly_copy(s->home_address, sizeof(s->home_address), home->address);
 	ly_spiffe_host(mv->row.from_site, mv->row.from_host, s->source);
-	s->definition = (struct ly_bytes){
-		(const uint8_t *)vm_row->definition,
+	s->definition = (struct ly_bytes){ (const uint8_t *)vm_row->definition,
 		strlen(vm_row->definition) };
 	s->ticket = (struct ly_bytes){ ticket->at, ticket->len };
 	return LY_OK;
@@ -184,8 +186,7 @@ fill_copy(struct ly_move *mv, struct ly_copy *c)
 	c->vm = mv->row.vm;
 	c->mig = mv->row.id;
 	ly_spiffe_host(mv->row.to_site, mv->row.to_host, c->dest);
-	ly_copy(c->dest_address, sizeof(c->dest_address),
-	    mv->row.to_address);
+	ly_copy(c->dest_address, sizeof(c->dest_address), mv->row.to_address);
 	c->bandwidth = mv->row.bandwidth;
 	c->downtime_ms = mv->row.downtime_ms;
 }
@@ -285,7 +286,9 @@ read_answer(struct ly_move *mv, enum ly_step step, const struct ly_done *d,
 	}
 	if (step == LY_STEP_PREPARE)
 		ly_copy(mv->row.to_address, sizeof(mv->row.to_address),
-		    d->value[0] ? d->value : h ? h->address : "");
+		    d->value[0] ? d->value :
+			h	? h->address :
+				  "");
 	if (step == LY_STEP_RECORD && ly_shown_parse(d, &shown, NULL) == LY_OK)
 		mv->row.commands_after = shown.seq;
 	return LY_OK;
@@ -346,9 +349,10 @@ save(struct ly_move *mv)
 	    ly_saga_state_name(row.state), row.why[0] ? ": " : "", row.why);
 	if (ly_store_put(mv->m->store, LY_ROW_MIG, &row, journal, &why) !=
 	    LY_OK) {
-		ly_log(LY_ERROR, "migration", "%s (%s): not written, so not "
-		    "done: %s", row.vm_name, ly_id_text(&row.id, id),
-		    why.text);
+		ly_log(LY_ERROR, "migration",
+		    "%s (%s): not written, so not "
+		    "done: %s",
+		    row.vm_name, ly_id_text(&row.id, id), why.text);
 		note(mv, "could not be written down: %s", why.text);
 		return LY_OUTSIDE;
 	}
@@ -578,8 +582,11 @@ on_row(void *arg, const void *row_, struct ly_why *why)
 {
 	struct ly_manager *m = arg;
 	const struct ly_mig_row *row = row_;
-	struct ly_saga_rec rec = { .state = row->state, .tell = row->tell,
-		.calloff = row->calloff, .lost = row->lost, .fate = row->fate,
+	struct ly_saga_rec rec = { .state = row->state,
+		.tell = row->tell,
+		.calloff = row->calloff,
+		.lost = row->lost,
+		.fate = row->fate,
 		.epoch = row->epoch };
 	struct ly_vm *vm = ly_roster_vm(&m->roster, &row->vm);
 	struct ly_move *mv;
@@ -595,9 +602,8 @@ on_row(void *arg, const void *row_, struct ly_why *why)
 		return ly_fail(why, LY_OUTSIDE, "out of memory");
 	mv->row = *row;
 	ly_saga_load(&mv->saga, &rec);
-	ly_log(LY_NOTICE, "migration", "%s to %s/%s: goes on, %s",
-	    row->vm_name, row->to_site, row->to_host,
-	    ly_saga_state_name(row->state));
+	ly_log(LY_NOTICE, "migration", "%s to %s/%s: goes on, %s", row->vm_name,
+	    row->to_site, row->to_host, ly_saga_state_name(row->state));
 	return LY_OK;
 }
 
@@ -623,9 +629,9 @@ progress_json(const struct ly_progress *p)
 	json_t *ev = json_object();
 
 	json_object_set_new(ev, "event", json_string("progress"));
-	json_object_set_new(ev, "phase",
-	    json_string(ly_phase_name(p->phase)));
-#define NUMBER(name, v) json_object_set_new(ev, name, json_integer((json_int_t)(v)))
+	json_object_set_new(ev, "phase", json_string(ly_phase_name(p->phase)));
+#define NUMBER(name, v)                                                        \
+	json_object_set_new(ev, name, json_integer((json_int_t)(v)))
 	NUMBER("bytes", p->bytes);
 	NUMBER("total", p->total);
 	NUMBER("remaining", p->remaining);
@@ -634,13 +640,16 @@ progress_json(const struct ly_progress *p)
 	NUMBER("elapsed_ms", p->elapsed_ms);
 	NUMBER("downtime_ms", p->downtime_ms);
 	NUMBER("commands", p->commands);
-	NUMBER("percent", p->phase == LY_PHASE_OVER ? 100 :
-	    p->total ? done * 100 / p->total : 0);
+	NUMBER("percent",
+	    p->phase == LY_PHASE_OVER ? 100 :
+		p->total	      ? done * 100 / p->total :
+					0);
 	/* Until it converges nobody knows; -1 says so. */
 	if (p->rate > p->dirty_rate)
-		NUMBER("eta_ms", p->remaining / (p->rate - p->dirty_rate) *
-			1000 + p->remaining % (p->rate - p->dirty_rate) *
-			1000 / (p->rate - p->dirty_rate));
+		NUMBER("eta_ms",
+		    p->remaining / (p->rate - p->dirty_rate) * 1000 +
+			p->remaining % (p->rate - p->dirty_rate) * 1000 /
+			    (p->rate - p->dirty_rate));
 	else
 		NUMBER("eta_ms", -1);
 #undef NUMBER
@@ -701,8 +710,9 @@ find_unasked(struct ly_move *mv)
 {
 	for (unsigned i = 0; i < LY_STEPS; i++)
 		if ((mv->saga.asked & (1u << i)) && !mv->req[i])
-			feed(mv, &(struct ly_saga_event){
-			    .kind = LY_SAGA_LATE, .step = (enum ly_step)i });
+			feed(mv,
+			    &(struct ly_saga_event){ .kind = LY_SAGA_LATE,
+				.step = (enum ly_step)i });
 }
 
 /* Each second everything that waits is asked again; so often is enough. */

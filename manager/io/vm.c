@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #define SHORT_MS 10000
-#define STOP_MS 120000	/* a guest that is asked may take its time */
+#define STOP_MS 120000 /* a guest that is asked may take its time */
 #define START_MS 120000
 
 enum job_kind { ADD, START, STOP, REMOVE, SHOW };
@@ -47,8 +47,7 @@ ly_vm_save(struct ly_manager *m, struct ly_vm *vm, const char *definition,
     const char *journal, struct ly_why *why)
 {
 	struct ly_vm_row row = { .id = vm->id };
-	enum ly_rc rc = definition ? LY_OK :
-				     ly_vm_definition(m, vm, &row, why);
+	enum ly_rc rc = definition ? LY_OK : ly_vm_definition(m, vm, &row, why);
 
 	if (rc != LY_OK)
 		return rc;
@@ -79,8 +78,7 @@ ly_vms_tick(struct ly_manager *m)
 	if (!m->store->ill)
 		return;
 	for (uint32_t i = 0; (vm = ly_roster_next_vm(&m->roster, &i));)
-		if (vm->unsaved &&
-		    ly_vm_save(m, vm, NULL, NULL, NULL) != LY_OK)
+		if (vm->unsaved && ly_vm_save(m, vm, NULL, NULL, NULL) != LY_OK)
 			return; /* still ill; the next tick tries again */
 }
 
@@ -123,8 +121,7 @@ good(const struct job *j)
 			     json_null());
 	json_object_set_new(out, "state",
 	    json_string(ly_vm_text(&j->m->roster, vm, state)));
-	json_object_set_new(out, "epoch",
-	    json_integer((json_int_t)vm->epoch));
+	json_object_set_new(out, "epoch", json_integer((json_int_t)vm->epoch));
 	return out;
 }
 
@@ -318,10 +315,10 @@ send_start(struct job *j, unsigned rights)
 	}
 	ly_copy(msg.start.name, LY_NAME_MAX, vm->name);
 	ly_spiffe_host(vm->home.site, vm->home.name, msg.start.home);
-	ly_copy(msg.start.home_address, LY_ADDR_MAX,
-	    home ? home->address : "");
+	ly_copy(msg.start.home_address, LY_ADDR_MAX, home ? home->address : "");
 	msg.start.definition = (struct ly_bytes){
-		(const uint8_t *)row.definition, strlen(row.definition) };
+		(const uint8_t *)row.definition, strlen(row.definition)
+	};
 	msg.start.ticket = (struct ly_bytes){ ticket.at, ticket.len };
 	ask(j, &j->to, LY_START, &msg, START_MS, on_started);
 }
@@ -356,15 +353,15 @@ free_the_lease(struct job *j)
 		    vm->name, at);
 		end_bad(j, LY_REFUSED, why.text);
 	} else if (there) {
-		ask(j, &j->shown.at, LY_STOP, &msg, STOP_MS,
-		    on_holder_stopped);
+		ask(j, &j->shown.at, LY_STOP, &msg, STOP_MS, on_holder_stopped);
 	} else if (j->force) {
 		ly_manager_alarm(j->m, &j->shown.at, vm->name,
 		    "started elsewhere by force: the operator says it is off"
 		    " there");
 		send_start(j, LY_MAY_ATTACH | LY_MAY_FORCE);
 	} else {
-		(void)ly_fail(&why, LY_REFUSED, "%s may still run at %s, which"
+		(void)ly_fail(&why, LY_REFUSED,
+		    "%s may still run at %s, which"
 		    " is not connected; --force if you know that it is off",
 		    vm->name, at);
 		end_bad(j, LY_REFUSED, why.text);
@@ -526,8 +523,7 @@ on_shown_for_remove(struct ly_manager *m, void *arg, const struct ly_done *d)
 	(void)m;
 	if (!d || (d->rc != LY_OK && d->rc != LY_UNKNOWN)) {
 		end_said(j, &vm_of(j)->home, d);
-	} else if (d->rc == LY_OK &&
-	    ly_shown_parse(d, &shown, &why) != LY_OK) {
+	} else if (d->rc == LY_OK && ly_shown_parse(d, &shown, &why) != LY_OK) {
 		end_bad(j, LY_OUTSIDE, why.text);
 	} else if (d->rc == LY_OK && strcmp(shown.state, "detached") != 0) {
 		(void)ly_fail(&why, LY_REFUSED,
@@ -573,8 +569,9 @@ on_shown(struct ly_manager *m, void *arg, const struct ly_done *d)
 	json_object_set_new(out, "record", record ? record : json_null());
 	if (!record)
 		json_object_set_new(out, "record_why",
-		    ly_json_text(!d ? "its home does not answer" :
-			    d->why[0] ? d->why : ly_rc_name(d->rc)));
+		    ly_json_text(!d   ? "its home does not answer" :
+			    d->why[0] ? d->why :
+					ly_rc_name(d->rc)));
 	if (ly_vm_definition(m, vm, &row, NULL) == LY_OK)
 		json_object_set_new(out, "definition",
 		    json_loads(row.definition, 0, NULL));

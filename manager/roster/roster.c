@@ -76,7 +76,7 @@ struct ly_host *
 ly_roster_host(const struct ly_roster *r, const char *site, const char *name)
 {
 	for (uint32_t i = r->by_host[bucket_of(name)]; i;
-	    i = r->hosts[i - 1].next) {
+	     i = r->hosts[i - 1].next) {
 		struct ly_host *h = &r->hosts[i - 1];
 
 		if (strcmp(h->at.name, name) == 0 &&
@@ -114,8 +114,7 @@ ly_roster_add_host(struct ly_roster *r, const char *site, const char *name,
 		i = take_host(r);
 		if (!i)
 			return ly_fail(why, LY_FULL,
-			    "no room for another host, limit %u",
-			    LY_HOSTS_MAX);
+			    "no room for another host, limit %u", LY_HOSTS_MAX);
 		h = &r->hosts[i - 1];
 		*h = (struct ly_host){ .used = true, .next = *head };
 		ly_place_set(&h->at, site, name);
@@ -194,7 +193,7 @@ ly_roster_find_host(const struct ly_roster *r, const char *text,
 		return LY_OK;
 	}
 	for (uint32_t i = r->by_host[bucket_of(text)]; i;
-	    i = r->hosts[i - 1].next) {
+	     i = r->hosts[i - 1].next) {
 		struct ly_host *h = &r->hosts[i - 1];
 
 		if (strcmp(h->at.name, text) != 0)
@@ -217,7 +216,7 @@ struct ly_vm *
 ly_roster_vm(const struct ly_roster *r, const struct ly_id *id)
 {
 	for (uint32_t i = r->by_id[bucket(id->b, sizeof(id->b))]; i;
-	    i = r->vms[i - 1].next_id)
+	     i = r->vms[i - 1].next_id)
 		if (ly_id_same(&r->vms[i - 1].id, id))
 			return &r->vms[i - 1];
 	return NULL;
@@ -227,7 +226,7 @@ static struct ly_vm *
 by_name(const struct ly_roster *r, const char *name)
 {
 	for (uint32_t i = r->by_name[bucket_of(name)]; i;
-	    i = r->vms[i - 1].next_name)
+	     i = r->vms[i - 1].next_name)
 		if (strcmp(r->vms[i - 1].name, name) == 0)
 			return &r->vms[i - 1];
 	return NULL;

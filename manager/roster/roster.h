@@ -52,9 +52,9 @@ struct ly_vm {
 	bool known;    /* `at` has said so since it was last connected */
 	bool lost;     /* its host was given up during a migration */
 	char why[LY_WHY_MAX];
-	void *saga;    /* the shell's: the migration in hand, or NULL */
-	bool busy;     /* something is being done to it for a caller */
-	bool unsaved;  /* the store could not take its last change */
+	void *saga;   /* the shell's: the migration in hand, or NULL */
+	bool busy;    /* something is being done to it for a caller */
+	bool unsaved; /* the store could not take its last change */
 };
 
 struct ly_roster {
@@ -63,9 +63,9 @@ struct ly_roster {
 	struct ly_vm *vms;	/* LY_VMS_MAX, zeroed */
 	/* LY_BUCKETS each, zeroed */
 	uint32_t *by_host, *by_id, *by_name;
-	uint32_t hosts_n, vms_n;    /* high-water marks, for loops */
+	uint32_t hosts_n, vms_n;       /* high-water marks, for loops */
 	uint32_t hosts_free, vms_free; /* chains of removed entries */
-	uint32_t vms_here;	    /* used and not guests */
+	uint32_t vms_here;	       /* used and not guests */
 };
 
 struct ly_roster_mem {
@@ -90,9 +90,8 @@ LY_MUST enum ly_rc ly_roster_find_host(const struct ly_roster *r,
     const char *text, struct ly_host **out, struct ly_why *why);
 
 /* A VM whose home is here. LY_REFUSED if the name is taken. */
-LY_MUST enum ly_rc ly_roster_add_vm(struct ly_roster *r,
-    const struct ly_id *id, const char *name, struct ly_vm **out,
-    struct ly_why *why);
+LY_MUST enum ly_rc ly_roster_add_vm(struct ly_roster *r, const struct ly_id *id,
+    const char *name, struct ly_vm **out, struct ly_why *why);
 /* A VM of another site; found if there already. LY_REFUSED if it is ours. */
 LY_MUST enum ly_rc ly_roster_add_guest(struct ly_roster *r,
     const struct ly_id *id, const char *home_site, struct ly_vm **out,

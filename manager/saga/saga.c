@@ -305,10 +305,10 @@ static void
 told(struct ly_saga *s, const struct ly_saga_event *ev,
     struct ly_saga_todos *todo)
 {
-	uint8_t left = (uint8_t)(s->rec.tell &
-	    ~TELL(ly_steps[ev->step].whom));
+	uint8_t left = (uint8_t)(s->rec.tell & ~TELL(ly_steps[ev->step].whom));
 	enum ly_saga_state end = s->rec.state == LY_SAGA_COMMITTED ?
-	    LY_SAGA_CLEANED : LY_SAGA_ABORTED;
+	    LY_SAGA_CLEANED :
+	    LY_SAGA_ABORTED;
 
 	if (passing(ev))
 		return;
@@ -568,11 +568,11 @@ check(const struct ly_saga *s, const struct ly_saga_todos *todo)
 
 		if (t->act != LY_SAGA_ASK)
 			continue;
-		assert(s->there && !s->saving);				/* S2 */
+		assert(s->there && !s->saving); /* S2 */
 		assert(t->step != LY_STEP_DROP ||
-		    s->rec.fate == LY_FATE_ABORTED);			/* S4 */
+		    s->rec.fate == LY_FATE_ABORTED); /* S4 */
 		assert(t->step != LY_STEP_SETTLE ||
-		    s->rec.fate >= LY_FATE_CLAIMED);			/* S4 */
+		    s->rec.fate >= LY_FATE_CLAIMED); /* S4 */
 	}
 }
 

@@ -69,7 +69,7 @@ struct ly_step_row {
 	const char *name;
 	const char *what; /* for --dry-run and the manual */
 	enum ly_party whom;
-	uint8_t asks;	   /* the message; 0 for a step not built */
+	uint8_t asks; /* the message; 0 for a step not built */
 	const char *undo;
 	bool back;	   /* there is a way back from here */
 	uint32_t limit_ms; /* without an answer, or, for COPY, without news */
@@ -136,8 +136,8 @@ struct ly_saga {
 	struct ly_saga_rec next; /* as it will be, while `saving` */
 	bool saving;
 	bool called_off; /* CALLOFF was answered; not durable, and need not */
-	bool there;	/* it has been on disk at least once */
-	uint32_t asked; /* 1 << step: asked, not answered */
+	bool there;	 /* it has been on disk at least once */
+	uint32_t asked;	 /* 1 << step: asked, not answered */
 };
 
 /* A new one is PLANNED and not on disk; GO puts it there. */

@@ -123,9 +123,10 @@ keep(void *at, size_t size, uint64_t v)
 	uint32_t u32 = (uint32_t)v;
 
 	memcpy(at,
-	    size == 1 ? (void *)&u8 :
-	    size == 2 ? (void *)&u16 :
-	    size == 4 ? (void *)&u32 : (void *)&v,
+	    size == 1	  ? (void *)&u8 :
+		size == 2 ? (void *)&u16 :
+		size == 4 ? (void *)&u32 :
+			    (void *)&v,
 	    size);
 }
 
@@ -265,8 +266,9 @@ parse(enum ly_row_kind kind, const char *key, const char *json, void *row,
 	enum ly_rc rc = ly_row_from_json(&tables[kind], j, row, why);
 
 	json_decref(j);
-	return rc == LY_OK ? rc : ly_fail_in(why, LY_OUTSIDE,
-	    "store: row %s %s", tables[kind].name, key);
+	return rc == LY_OK ? rc :
+			     ly_fail_in(why, LY_OUTSIDE, "store: row %s %s",
+				 tables[kind].name, key);
 }
 
 enum ly_rc

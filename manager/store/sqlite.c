@@ -180,7 +180,11 @@ close_sqlite(struct ly_store *base)
 }
 
 static const struct ly_store_ops ops = {
-	.put = put, .del = del, .get = get, .each = each, .close = close_sqlite,
+	.put = put,
+	.del = del,
+	.get = get,
+	.each = each,
+	.close = close_sqlite,
 };
 
 /* A database of a version to come is not touched. */
@@ -191,7 +195,8 @@ check_version(struct sqlite *s, struct ly_why *why)
 	int version = -1;
 
 	if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &q, NULL) ==
-		SQLITE_OK && sqlite3_step(q) == SQLITE_ROW)
+		SQLITE_OK &&
+	    sqlite3_step(q) == SQLITE_ROW)
 		version = sqlite3_column_int(q, 0);
 	sqlite3_finalize(q);
 	if (version < 0)

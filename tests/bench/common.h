@@ -32,8 +32,8 @@
 #define NS_PER_S 1000000000ull
 #define NS_PER_MS 1000000ull
 
-__attribute__((noreturn)) static inline LY_PRINTF(1, 2) void
-die(const char *fmt, ...)
+__attribute__((noreturn)) static inline LY_PRINTF(1,
+    2) void die(const char *fmt, ...)
 {
 	va_list args;
 

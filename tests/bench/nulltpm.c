@@ -23,22 +23,26 @@
 #include <sys/signalfd.h>
 
 #define CMD_MAX 4096
-#define REPLY_MAX 256	/* of one answer */
-#define CODES_MAX 128	/* further codes are counted together */
+#define REPLY_MAX 256 /* of one answer */
+#define CODES_MAX 128 /* further codes are counted together */
 
-enum { CC_GET_CAPABILITY = 0x17a, CC_GET_RANDOM = 0x17b, CC_PCR_READ = 0x17e,
-	CC_READ_CLOCK = 0x181 };
+enum {
+	CC_GET_CAPABILITY = 0x17a,
+	CC_GET_RANDOM = 0x17b,
+	CC_PCR_READ = 0x17e,
+	CC_READ_CLOCK = 0x181
+};
 
 struct watch;
-typedef bool on_bytes(struct watch *w);	/* whole requests */
+typedef bool on_bytes(struct watch *w); /* whole requests */
 
 struct watch {
 	int fd;
 	void (*ready)(struct watch *w);
-	on_bytes *eat;		/* all whole requests in buf; false: drop */
-	on_bytes *greet_eat;	/* a listener's: what its connections do */
+	on_bytes *eat;	     /* all whole requests in buf; false: drop */
+	on_bytes *greet_eat; /* a listener's: what its connections do */
 	size_t got;
-	uint8_t buf[];		/* CMD_MAX, unless it is a listener */
+	uint8_t buf[]; /* CMD_MAX, unless it is a listener */
 };
 
 static int loop;
@@ -116,7 +120,7 @@ parameters(uint8_t *p, uint32_t code, const uint8_t *body, size_t len)
 		p = put(p, n, 2);
 		memset(p, 0xa5, n);
 		return p + n;
-	case CC_PCR_READ:	/* counter, the selection again, a digest */
+	case CC_PCR_READ: /* counter, the selection again, a digest */
 		if (len < 4 || len > 64)
 			return p;
 		p = put(p, 1, 4);
@@ -124,10 +128,10 @@ parameters(uint8_t *p, uint32_t code, const uint8_t *body, size_t len)
 		p = put(put(p + len, 1, 4), 32, 2);
 		memset(p, 0x5a, 32);
 		return p + 32;
-	case CC_GET_CAPABILITY:	/* no more data, what was asked, none of it */
+	case CC_GET_CAPABILITY: /* no more data, what was asked, none of it */
 		return put(put(put(p, 0, 1), len < 4 ? 0 : get32(body), 4), 0,
 		    4);
-	case CC_READ_CLOCK:	/* time, clock, resets, restarts, safe */
+	case CC_READ_CLOCK: /* time, clock, resets, restarts, safe */
 		p = put(put(p, now_ns() / NS_PER_MS, 8), 0, 8);
 		return put(put(p, 0, 8), 1, 1);
 	default:
@@ -214,8 +218,8 @@ eat_ctrl(struct watch *w)
 		if (code == CTRL_GET_CAPABILITY)
 			put(out + 4, CTRL_CAPS, 4);
 		if (code == CTRL_SET_BUFFERSIZE)
-			put(put(put(out + 4, CTRL_BUFFER, 4), 1024, 4),
-			    CMD_MAX, 4);
+			put(put(put(out + 4, CTRL_BUFFER, 4), 1024, 4), CMD_MAX,
+			    4);
 		eaten(w, 4u + ctrl_sizes[code].body);
 		if (!send_all(w->fd, out, ctrl_sizes[code].reply))
 			return false;
@@ -238,8 +242,10 @@ take_bytes(struct watch *w)
 {
 	char room[CMSG_SPACE(sizeof(int))];
 	struct iovec iov = { w->buf + w->got, CMD_MAX - w->got };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = room, .msg_controllen = sizeof(room) };
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = room,
+		.msg_controllen = sizeof(room) };
 	ssize_t n;
 	int fd;
 
@@ -276,7 +282,7 @@ on_caller(struct watch *w)
 
 	if (fd < 0)
 		return;
-	set_flag(fd, IPPROTO_TCP, TCP_NODELAY);	/* fails on a Unix socket */
+	set_flag(fd, IPPROTO_TCP, TCP_NODELAY); /* fails on a Unix socket */
 	adopt(fd, w->greet_eat);
 }
 

@@ -152,7 +152,7 @@ procs_cost(struct procs *p)
 		c.cpu_s += proc_cpu_s(p->pid[i]);
 		c.rss_kib += proc_sum(p->pid[i], "status", "VmRSS:");
 		pss_kib = proc_sum(p->pid[i], "smaps_rollup", "Pss:");
-		if (pss_kib == 0)	/* not ours to look at */
+		if (pss_kib == 0) /* not ours to look at */
 			pss_kib = proc_sum(p->pid[i], "status", "VmRSS:");
 		c.pss_kib += pss_kib;
 		c.threads += proc_sum(p->pid[i], "status", "Threads:");

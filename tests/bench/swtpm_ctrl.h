@@ -28,8 +28,8 @@ enum ctrl {
 	CTRL_LAST = CTRL_LOCK_STORAGE
 };
 
-#define CTRL_CAPS 0x348f	/* what QEMU asks of a TPM 2 */
-#define CTRL_BUFFER 3968	/* what QEMU sets for tpm-crb */
+#define CTRL_CAPS 0x348f /* what QEMU asks of a TPM 2 */
+#define CTRL_BUFFER 3968 /* what QEMU sets for tpm-crb */
 #define CTRL_REPLY_MAX 16
 
 /* Bytes after the command, and of the whole answer; answer 0: not served. */

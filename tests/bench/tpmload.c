@@ -29,7 +29,7 @@
 #include <sys/time.h>
 
 #define ANSWER_MAX 4096
-#define RC_INITIALIZE 0x100	/* Startup, once more: as good */
+#define RC_INITIALIZE 0x100 /* Startup, once more: as good */
 
 enum kind { GETRANDOM, PCR_READ, PCR_EXTEND, MIXED, KINDS };
 
@@ -44,24 +44,27 @@ static const struct bytes {
 	uint8_t at[80];
 	size_t len;
 } commands[MIXED] = {
-	[GETRANDOM] = { { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b,
-			    0, 16 }, 12 },
-	[PCR_READ] = { { 0x80, 0x01, 0, 0, 0, 20, 0, 0, 0x01, 0x7e,
-			   0, 0, 0, 1, 0, 0x0b, 3, 0, 0, 1 }, 20 },
+	[GETRANDOM] = { { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0, 16 },
+	    12 },
+	[PCR_READ] = { { 0x80, 0x01, 0, 0, 0, 20, 0, 0, 0x01, 0x7e, 0, 0, 0, 1,
+			   0, 0x0b, 3, 0, 0, 1 },
+	    20 },
 	/* PCR 16, an empty password session, one SHA-256 digest of zeros */
-	[PCR_EXTEND] = { { 0x80, 0x02, 0, 0, 0, 65, 0, 0, 0x01, 0x82,
-			     0, 0, 0, 16,
-			     0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0,
-			     0, 0, 0, 1, 0, 0x0b }, 65 },
+	[PCR_EXTEND] = { { 0x80, 0x02, 0, 0, 0, 65, 0, 0, 0x01, 0x82, 0, 0, 0,
+			     16, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0,
+			     0, 1, 0, 0x0b },
+	    65 },
 };
-static const struct bytes startup_clear = { { 0x80, 0x01, 0, 0, 0, 12,
-	0, 0, 0x01, 0x44, 0, 0 }, 12 };
-static const struct bytes read_clock = { { 0x80, 0x01, 0, 0, 0, 10,
-	0, 0, 0x01, 0x81 }, 10 };
+static const struct bytes startup_clear = {
+	{ 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0 }, 12
+};
+static const struct bytes read_clock = {
+	{ 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x81 }, 10
+};
 
 struct conn {
 	int fd, ctrl;
-	uint64_t born, asked;	/* ns */
+	uint64_t born, asked; /* ns */
 	bool answered;
 	size_t got;
 	uint8_t buf[ANSWER_MAX];
@@ -72,9 +75,9 @@ struct load {
 	struct conn *conns;
 	long conns_n, first, limit_s;
 	int poll;
-	uint32_t *ns;		/* of each measured command */
+	uint32_t *ns; /* of each measured command */
 	long measured, sent, back, errors, live;
-	unsigned long turn;	/* in the mix */
+	unsigned long turn; /* in the mix */
 	uint64_t first_ns;
 };
 
@@ -198,7 +201,7 @@ open_ctrl(struct load *ld, struct conn *c)
 	bound_waits(c->fd, ld->limit_s);
 	ctrl_ask(c->ctrl, CTRL_SET_DATAFD, 0, pair[1]);
 	close(pair[1]);
-	(void)converse(c, &read_clock, "ReadClock");	/* any answer will do */
+	(void)converse(c, &read_clock, "ReadClock"); /* any answer will do */
 	ctrl_ask(c->ctrl, CTRL_GET_CAPABILITY, 0, -1);
 	ctrl_ask(c->ctrl, CTRL_STOP, 0, -1);
 	ctrl_ask(c->ctrl, CTRL_SET_BUFFERSIZE, 0, -1);
@@ -217,8 +220,8 @@ number_text(const char *text, long number, char *out, size_t size)
 {
 	const char *hole = strstr(text, "%d");
 	int n = hole ? snprintf(out, size, "%.*s%ld%s", (int)(hole - text),
-			   text, number, hole + 2)
-		     : snprintf(out, size, "%s", text);
+			   text, number, hole + 2) :
+		       snprintf(out, size, "%s", text);
 
 	if (n < 0 || (size_t)n >= size)
 		die("%s: too long", text);
@@ -269,8 +272,8 @@ lose(struct load *ld, struct conn *c)
 static void
 ask(struct load *ld, struct conn *c)
 {
-	enum kind k = ld->kind == MIXED ? mix[ld->turn++ % LY_COUNT(mix)]
-					: ld->kind;
+	enum kind k = ld->kind == MIXED ? mix[ld->turn++ % LY_COUNT(mix)] :
+					  ld->kind;
 
 	ld->sent++;
 	if (!send_bytes(c, &commands[k])) {
@@ -298,8 +301,8 @@ on_answer(struct load *ld, struct conn *c, long budget, bool measure)
 	if (get32(c->buf + 6) != 0)
 		ld->errors++;
 	if (measure)
-		ld->ns[ld->measured++] =
-		    ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+		ld->ns[ld->measured++] = ns > UINT32_MAX ? UINT32_MAX :
+							   (uint32_t)ns;
 	if (ld->sent < budget)
 		ask(ld, c);
 }

@@ -34,11 +34,11 @@
 #include <sys/timerfd.h>
 
 #define READ_MAX (256 * 1024)
-#define READS_MAX 8	/* of one socket in one turn */
+#define READS_MAX 8 /* of one socket in one turn */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 #define PAIRS_MAX 64
 #define CALLERS_MAX 16
-#define RATE_AHEAD_NS (20 * NS_PER_MS)	/* as a router's queue: then wait */
+#define RATE_AHEAD_NS (20 * NS_PER_MS) /* as a router's queue: then wait */
 
 enum what { DATA, END, RESET };
 
@@ -53,7 +53,7 @@ struct chunk {
 struct watch {
 	void (*ready)(struct watch *w, uint32_t events);
 	int fd;
-	uint32_t events;	/* as epoll has them; 0: not in the set */
+	uint32_t events; /* as epoll has them; 0: not in the set */
 };
 
 /* One socket of a link; the queue is what goes into it. A side whose queue is
@@ -68,7 +68,7 @@ struct side {
 };
 
 struct link {
-	struct side side[2];	/* 0: the client's, 1: the target's */
+	struct side side[2]; /* 0: the client's, 1: the target's */
 	struct pair *pair;
 	uint64_t born;
 	bool dead;
@@ -76,7 +76,7 @@ struct link {
 };
 
 struct pair {
-	struct watch w;		/* fd -1 while down */
+	struct watch w; /* fd -1 while down */
 	struct place listen, target;
 	uint64_t delay_ns;
 	bool hole;
@@ -96,11 +96,11 @@ static struct watch door, clock_watch;
 static struct link links = { .next = &links, .prev = &links };
 static struct side busy = { .busy_next = &busy, .busy_prev = &busy };
 static unsigned long live, total;
-static uint64_t moved[2];	/* into side 0, into side 1 */
-static uint64_t line_free[2];	/* when the line has sent all it was given */
+static uint64_t moved[2];     /* into side 0, into side 1 */
+static uint64_t line_free[2]; /* when the line has sent all it was given */
 static double ns_per_byte;
 static bool waits_for_line;
-static uint64_t clock_set = UINT64_MAX;	/* what the timer is set to */
+static uint64_t clock_set = UINT64_MAX; /* what the timer is set to */
 static size_t queue_max;
 
 static struct side *
@@ -119,9 +119,9 @@ static void
 watch_for(struct watch *w, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = w };
-	int op = !events ? EPOLL_CTL_DEL
-	    : w->events	 ? EPOLL_CTL_MOD
-			 : EPOLL_CTL_ADD;
+	int op = !events ? EPOLL_CTL_DEL :
+	    w->events	 ? EPOLL_CTL_MOD :
+			   EPOLL_CTL_ADD;
 
 	if (events == w->events)
 		return;
@@ -216,8 +216,7 @@ queue(struct side *to, enum what what, const uint8_t *data, size_t len)
 
 	if (!c)
 		die("out of memory");
-	*c = (struct chunk){ .what = what, .len = len,
-		.due = due_at(to, len) };
+	*c = (struct chunk){ .what = what, .len = len, .due = due_at(to, len) };
 	if (len > 0)
 		memcpy(c->data, data, len);
 	push(to, c);
@@ -276,7 +275,7 @@ send_head(struct side *s)
 		return true;
 	}
 	if (s->broken)
-		return true;	/* nobody there any more; its RESET is coming */
+		return true; /* nobody there any more; its RESET is coming */
 	n = send(s->w.fd, c->data + c->off, c->len - c->off,
 	    MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -324,7 +323,8 @@ pull(struct side *s)
 	size_t most = ns_per_byte > 0 ? 16 * 1024 : sizeof(buf);
 
 	for (int i = 0; i < READS_MAX && to->queued < queue_max &&
-	     !s->read_end && !line_is_full(side_no(to)); i++) {
+	     !s->read_end && !line_is_full(side_no(to));
+	     i++) {
 		ssize_t n = recv(s->w.fd, buf, most, MSG_DONTWAIT);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -333,8 +333,11 @@ pull(struct side *s)
 			s->broken = true;
 		if (n <= 0)
 			s->read_end = true;
-		queue(to, n > 0 ? DATA : n == 0 ? END : RESET, buf,
-		    n > 0 ? (size_t)n : 0);
+		queue(to,
+		    n > 0      ? DATA :
+			n == 0 ? END :
+				 RESET,
+		    buf, n > 0 ? (size_t)n : 0);
 	}
 	want(s);
 }
@@ -369,7 +372,7 @@ side_init(struct side *s, struct link *l, int fd)
 {
 	s->link = l;
 	s->w = (struct watch){ .ready = on_side, .fd = fd };
-	set_flag(fd, IPPROTO_TCP, TCP_NODELAY);	/* fails on a Unix socket */
+	set_flag(fd, IPPROTO_TCP, TCP_NODELAY); /* fails on a Unix socket */
 }
 
 static void
@@ -541,8 +544,8 @@ obey(const char *line)
 	int got = sscanf(line, "%15s %lf %lf", word, &number[0], &number[1]);
 	size_t i = 0;
 
-	while (got > 0 && i < LY_COUNT(verbs) &&
-	    strcmp(verbs[i].name, word) != 0)
+	while (
+	    got > 0 && i < LY_COUNT(verbs) && strcmp(verbs[i].name, word) != 0)
 		i++;
 	if (got <= 0 || i == LY_COUNT(verbs))
 		return false;
@@ -560,8 +563,8 @@ static void
 on_caller(struct watch *w, LY_UNUSED uint32_t events)
 {
 	struct caller *c = LY_HOLDER(w, struct caller, w);
-	ssize_t n = recv(w->fd, c->line + c->got,
-	    sizeof(c->line) - 1 - c->got, MSG_DONTWAIT);
+	ssize_t n = recv(w->fd, c->line + c->got, sizeof(c->line) - 1 - c->got,
+	    MSG_DONTWAIT);
 	char *end;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -597,8 +600,7 @@ on_door(struct watch *w, LY_UNUSED uint32_t events)
 		close(fd);
 		return;
 	}
-	callers[i] = (struct caller){
-		.w = { .ready = on_caller, .fd = fd } };
+	callers[i] = (struct caller){ .w = { .ready = on_caller, .fd = fd } };
 	watch_for(&callers[i].w, EPOLLIN);
 }
 
@@ -624,7 +626,7 @@ on_time(void)
 		if (s->head->due > t || s->full)
 			continue;
 		flush(s);
-		if (s->link->dead)	/* both its sides left the list */
+		if (s->link->dead) /* both its sides left the list */
 			next = busy.busy_next;
 	}
 	if (!waits_for_line)

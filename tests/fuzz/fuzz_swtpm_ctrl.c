@@ -73,8 +73,8 @@ command(struct ly_swtpm *m, bool raw, const uint8_t *at, size_t len)
 
 	while (len > 0) {
 		bool was_busy = m->busy;
-		enum ly_swtpm_data what =
-		    ly_swtpm_command(m, raw, at, len, &used, say);
+		enum ly_swtpm_data what = ly_swtpm_command(m, raw, at, len,
+		    &used, say);
 
 		assert(used <= len);
 		assert((what == LY_SWTPM_RUN) == (m->busy && !was_busy));

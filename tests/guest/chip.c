@@ -18,11 +18,20 @@
 #define ATTEST_QUOTE 0x8018
 #define RC_RETRY 0x922
 #define RC_NV_DEFINED 0x14c
-#define RETRIES_MAX 50		/* 20 ms apart; then it counts as an error */
+#define RETRIES_MAX 50 /* 20 ms apart; then it counts as an error */
 
 enum verb {
-	CREATE_PRIMARY, FLUSH, NV_DEFINE, NV_INCREMENT, NV_READ, EXTEND,
-	PCR_READ, QUOTE, RANDOM, CLOCK, VERBS
+	CREATE_PRIMARY,
+	FLUSH,
+	NV_DEFINE,
+	NV_INCREMENT,
+	NV_READ,
+	EXTEND,
+	PCR_READ,
+	QUOTE,
+	RANDOM,
+	CLOCK,
+	VERBS
 };
 
 /* `auths` passwords follow the handles; all of ours are empty. A command that
@@ -49,11 +58,12 @@ static const struct {
 struct call {
 	enum verb verb;
 	struct ly_wr wr;
-	struct ly_rd rd;	/* the answer's parameters */
+	struct ly_rd rd; /* the answer's parameters */
 	uint32_t rc, handle;
 	uint8_t cmd[512], ans[LY_CHIP_MAX];
 };
 
+// clang-format off
 /* TCG EK Credential Profile 2.x, template L-2: TPMT_PUBLIC up to `unique`. */
 static const uint8_t ek_template[] = {
 	0x00, 0x23, 0x00, 0x0b, 0x00, 0x03, 0x00, 0xb2, 0x00, 0x20,
@@ -71,6 +81,7 @@ static const uint8_t ak_template[] = {
 	0x00, 0x23, 0x00, 0x0b, 0x00, 0x05, 0x04, 0x72, 0x00, 0x00,
 	0x00, 0x10, 0x00, 0x18, 0x00, 0x0b, 0x00, 0x03, 0x00, 0x10,
 };
+// clang-format on
 
 static uint64_t
 now_us(void)
@@ -88,7 +99,7 @@ begin(struct call *k, enum verb verb, const uint32_t *handles, size_t n)
 	k->rc = 0;
 	k->wr = ly_wr_over(k->cmd, sizeof(k->cmd));
 	ly_wr_u16(&k->wr, verbs[verb].auths ? TAG_SESSIONS : TAG_PLAIN);
-	ly_wr_u32(&k->wr, 0);		/* the size, known to run() */
+	ly_wr_u32(&k->wr, 0); /* the size, known to run() */
 	ly_wr_u32(&k->wr, verbs[verb].code);
 	for (size_t i = 0; i < n; i++)
 		ly_wr_u32(&k->wr, handles[i]);
@@ -97,9 +108,9 @@ begin(struct call *k, enum verb verb, const uint32_t *handles, size_t n)
 	ly_wr_u32(&k->wr, verbs[verb].auths * 9);
 	for (unsigned i = 0; i < verbs[verb].auths; i++) {
 		ly_wr_u32(&k->wr, RS_PW);
-		ly_wr_u16(&k->wr, 0);	/* nonce */
-		ly_wr_u8(&k->wr, 0);	/* attributes */
-		ly_wr_u16(&k->wr, 0);	/* password */
+		ly_wr_u16(&k->wr, 0); /* nonce */
+		ly_wr_u8(&k->wr, 0);  /* attributes */
+		ly_wr_u16(&k->wr, 0); /* password */
 	}
 }
 
@@ -158,7 +169,8 @@ send_once(struct ly_chip *c, struct call *k)
 
 	c->lost = n <= 0;
 	if (c->lost)
-		return wrong(c, k, n < 0 ? strerrorname_np(errno) : "no answer");
+		return wrong(c, k,
+		    n < 0 ? strerrorname_np(errno) : "no answer");
 	c->commands++;
 	return open_answer(c, k, (size_t)n);
 }
@@ -251,7 +263,7 @@ create_primary(struct ly_chip *c, struct call *k, uint32_t hierarchy,
 	size_t coord_len = 2 + (size_t)unique_len;
 
 	begin(k, CREATE_PRIMARY, &hierarchy, 1);
-	ly_wr_u16(&k->wr, 4);		/* no password, no data */
+	ly_wr_u16(&k->wr, 4); /* no password, no data */
 	ly_wr_u32(&k->wr, 0);
 	ly_wr_u16(&k->wr, (uint16_t)(template.len + 2 * coord_len));
 	ly_wr_bytes(&k->wr, template.at, template.len);
@@ -259,8 +271,8 @@ create_primary(struct ly_chip *c, struct call *k, uint32_t hierarchy,
 		ly_wr_u16(&k->wr, unique_len);
 		ly_wr_bytes(&k->wr, zeros, unique_len);
 	}
-	ly_wr_u16(&k->wr, 0);		/* outsideInfo */
-	ly_wr_u32(&k->wr, 0);		/* creationPCR */
+	ly_wr_u16(&k->wr, 0); /* outsideInfo */
+	ly_wr_u32(&k->wr, 0); /* creationPCR */
 	return run(c, k);
 }
 
@@ -280,7 +292,7 @@ ly_chip_ek(struct ly_chip *c, uint8_t digest[LY_SHA256_LEN])
 	struct ly_bytes pub;
 
 	if (!create_primary(c, &k, RH_ENDORSEMENT,
-	    (struct ly_bytes){ ek_template, sizeof(ek_template) }, 32))
+		(struct ly_bytes){ ek_template, sizeof(ek_template) }, 32))
 		return false;
 	pub = sized(&k.rd);
 	ly_sha256(pub, (struct ly_bytes){ 0 }, digest);
@@ -294,7 +306,7 @@ ly_chip_ak(struct ly_chip *c)
 	struct ly_bytes pub;
 
 	if (!create_primary(c, &k, RH_ENDORSEMENT,
-	    (struct ly_bytes){ ak_template, sizeof(ak_template) }, 0))
+		(struct ly_bytes){ ak_template, sizeof(ak_template) }, 0))
 		return false;
 	pub = sized(&k.rd);
 	if (k.rd.bad || pub.len > sizeof(c->ak_public))
@@ -313,14 +325,14 @@ read_attest(struct ly_chip *c, const struct call *k, struct ly_chip_quote *q)
 	uint32_t magic = ly_rd_u32(&r);
 	uint16_t type = ly_rd_u16(&r);
 
-	sized(&r);				/* qualifiedSigner */
+	sized(&r); /* qualifiedSigner */
 	sized_as(&r, q->extra, sizeof(q->extra));
 	q->clock = (struct ly_chip_clock){ .clock_ms = ly_rd_u64(&r) };
 	q->clock.resets = ly_rd_u32(&r);
 	q->clock.restarts = ly_rd_u32(&r);
-	ly_rd_u8(&r);				/* safe */
-	ly_rd_u64(&r);				/* firmware version */
-	ly_rd_bytes(&r, 10);			/* one selection of 3 bytes */
+	ly_rd_u8(&r);	     /* safe */
+	ly_rd_u64(&r);	     /* firmware version */
+	ly_rd_bytes(&r, 10); /* one selection of 3 bytes */
 	sized_as(&r, q->pcrs, sizeof(q->pcrs));
 	if (r.bad || ly_rd_left(&r) > 0 || magic != ATTEST_MAGIC ||
 	    type != ATTEST_QUOTE)
@@ -338,7 +350,7 @@ ly_chip_quote(struct ly_chip *c, uint32_t mask,
 	begin(&k, QUOTE, &c->ak, 1);
 	ly_wr_u16(&k.wr, LY_CHIP_NONCE);
 	ly_wr_bytes(&k.wr, nonce, LY_CHIP_NONCE);
-	ly_wr_u16(&k.wr, 0x0010);		/* the key's own scheme */
+	ly_wr_u16(&k.wr, 0x0010); /* the key's own scheme */
 	pcr_select(&k.wr, mask);
 	if (!run(c, &k))
 		return false;
@@ -377,8 +389,8 @@ ly_chip_pcr(struct ly_chip *c, unsigned pcr, uint8_t out[LY_SHA256_LEN])
 	pcr_select(&k.wr, 1u << pcr);
 	if (!run(c, &k))
 		return false;
-	ly_rd_u32(&k.rd);			/* update counter */
-	ly_rd_bytes(&k.rd, 10);			/* the selection */
+	ly_rd_u32(&k.rd);	/* update counter */
+	ly_rd_bytes(&k.rd, 10); /* the selection */
 	if (ly_rd_u32(&k.rd) != 1)
 		return wrong(c, &k, "not one digest");
 	sized_as(&k.rd, out, LY_SHA256_LEN);
@@ -393,12 +405,12 @@ ly_chip_nv_open(struct ly_chip *c)
 	struct call k;
 
 	begin(&k, NV_DEFINE, &owner, 1);
-	ly_wr_u16(&k.wr, 0);			/* no password */
+	ly_wr_u16(&k.wr, 0); /* no password */
 	ly_wr_u16(&k.wr, 14);
 	ly_wr_u32(&k.wr, LY_CHIP_NV);
 	ly_wr_u16(&k.wr, ALG_SHA256);
-	ly_wr_u32(&k.wr, 0x02060016);	/* counter, owner and password, no DA */
-	ly_wr_u16(&k.wr, 0);			/* no policy */
+	ly_wr_u32(&k.wr, 0x02060016); /* counter, owner and password, no DA */
+	ly_wr_u16(&k.wr, 0);	      /* no policy */
 	ly_wr_u16(&k.wr, 8);
 	if (run(c, &k) || k.rc == RC_NV_DEFINED) {
 		/* A start may have ended between define and increment. */

@@ -15,19 +15,19 @@
 
 #include "tests/guest/sha256.h"
 
-#define LY_CHIP_NV 0x01800001u	/* our counter, in the owner hierarchy */
+#define LY_CHIP_NV 0x01800001u /* our counter, in the owner hierarchy */
 #define LY_CHIP_NONCE 16
-#define LY_CHIP_MAX 4096	/* of a command and of an answer */
+#define LY_CHIP_MAX 4096 /* of a command and of an answer */
 
 struct ly_chip {
 	int fd;
-	uint32_t ak;		/* transient handle; 0 before _ak() */
+	uint32_t ak; /* transient handle; 0 before _ak() */
 	uint8_t ak_public[160];
 	size_t ak_public_len;
-	uint64_t commands;	/* answered ones, whatever the rc */
+	uint64_t commands; /* answered ones, whatever the rc */
 	uint64_t retries;
-	uint64_t max_gap_us;	/* longest wait for one answer */
-	bool lost;		/* no answer to the last command at all */
+	uint64_t max_gap_us; /* longest wait for one answer */
+	bool lost;	     /* no answer to the last command at all */
 	const char *what;
 	char why[64];
 };
@@ -39,11 +39,11 @@ struct ly_chip_clock {
 };
 
 struct ly_chip_quote {
-	uint8_t attest[256], r[32], s[32];	/* ECDSA P-256, SHA-256 */
+	uint8_t attest[256], r[32], s[32]; /* ECDSA P-256, SHA-256 */
 	size_t attest_len;
 	uint8_t extra[LY_CHIP_NONCE];
 	uint8_t pcrs[LY_SHA256_LEN];
-	struct ly_chip_clock clock;		/* without time_ms */
+	struct ly_chip_clock clock; /* without time_ms */
 };
 
 LY_MUST bool ly_chip_open(struct ly_chip *c, const char *path);

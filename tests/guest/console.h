@@ -9,8 +9,8 @@
 
 #include "lib/base/base.h"
 
-#define LY_CONSOLE_RECORD_MAX 2048	/* longer ones are cut, marked "..." */
-#define LY_CONSOLE_LINE_MAX 128		/* of a longer one the end is lost */
+#define LY_CONSOLE_RECORD_MAX 2048 /* longer ones are cut, marked "..." */
+#define LY_CONSOLE_LINE_MAX 128	   /* of a longer one the end is lost */
 
 struct ly_console {
 	int fd;

@@ -78,11 +78,11 @@
 
 #define QUOTE_EVERY 16
 #define TICK_MS 1000
-#define LOST_WAIT_MS 100	/* after a round with an unanswered command */
-#define TPM_WAIT_MS 10000	/* for the driver, at the start */
-#define DIRTY_MAX_MIB 128	/* more is refused */
-#define EXEC_MAX 1000		/* more are refused */
-#define DIRTY_SLICES 100	/* of a second */
+#define LOST_WAIT_MS 100  /* after a round with an unanswered command */
+#define TPM_WAIT_MS 10000 /* for the driver, at the start */
+#define DIRTY_MAX_MIB 128 /* more is refused */
+#define EXEC_MAX 1000	  /* more are refused */
+#define DIRTY_SLICES 100  /* of a second */
 #define PAGE 4096
 
 /* A value that only our own commands change. `unsure`: the last one may have
@@ -113,12 +113,12 @@ struct guest {
 	struct pcr pcr11, pcr12;
 	struct counter nv;
 	struct ly_chip_clock clock;
-	uint64_t clock_at_ms;	/* our time of that */
+	uint64_t clock_at_ms; /* our time of that */
 	struct dirty dirty;
 	uint8_t ek[LY_SHA256_LEN], random[16];
 	uint64_t round, failed, quotes, kernel_errors, stopped_ms;
 	uint64_t tick_at_ms, round_at_ms;
-	uint64_t round_every_ms;	/* 0: as fast as it goes */
+	uint64_t round_every_ms; /* 0: as fast as it goes */
 	int kmsg;
 	bool paused;
 };
@@ -155,12 +155,11 @@ say_all(struct guest *g, const char *event, const char *tag)
 	    "\"max_gap_ms\":%lu,\"stopped_ms\":%lu,\"kernel\":%lu,"
 	    "\"dirty_mib\":%zu,"
 	    "\"pcr11\":\"%s\",\"pcr12\":\"%s\",\"ek\":\"%s\"",
-	    tag ? "\"tag\":\"" : "", tag ? tag : "", tag ? "\"," : "",
-	    now_ms(), g->paused ? "paused" : "running", g->round,
-	    g->chip.commands, g->failed, g->chip.retries,
-	    g->pcr11.extends, g->pcr12.extends, g->nv.value, g->quotes,
-	    g->chip.max_gap_us / 1000, g->stopped_ms, g->kernel_errors,
-	    g->dirty.mib, p11, p12, ek);
+	    tag ? "\"tag\":\"" : "", tag ? tag : "", tag ? "\"," : "", now_ms(),
+	    g->paused ? "paused" : "running", g->round, g->chip.commands,
+	    g->failed, g->chip.retries, g->pcr11.extends, g->pcr12.extends,
+	    g->nv.value, g->quotes, g->chip.max_gap_us / 1000, g->stopped_ms,
+	    g->kernel_errors, g->dirty.mib, p11, p12, ek);
 }
 
 static bool
@@ -196,7 +195,7 @@ hear_kernel(struct guest *g)
 	while ((n = read(g->kmsg, rec, sizeof(rec) - 1)) > 0 ||
 	    (n < 0 && errno == EPIPE)) {
 		if (n < 0)
-			continue;		/* some were overwritten */
+			continue; /* some were overwritten */
 		rec[n] = '\0';
 		text = strchr(rec, ';');
 		if (!text || (atoi(rec) & 7) > 3 || usual(text))
@@ -220,8 +219,8 @@ step_extend(struct guest *g, struct pcr *p)
 		return;
 	ly_wr_u64(&w, g->round);
 	ly_sha256(bytes(p->label, strlen(p->label)), bytes(n, 8), digest);
-	ly_sha256(bytes(p->value, LY_SHA256_LEN),
-	    bytes(digest, LY_SHA256_LEN), p->next);
+	ly_sha256(bytes(p->value, LY_SHA256_LEN), bytes(digest, LY_SHA256_LEN),
+	    p->next);
 	p->unsure = !ly_chip_extend(&g->chip, p->n, digest);
 	if (p->unsure) {
 		chip_failed(g);
@@ -456,7 +455,8 @@ on_quote(struct guest *g, const char *tag LY_UNUSED)
 	ly_hex(nonce, sizeof(nonce), hex[4]);
 	ly_console_say(&g->con, "quote",
 	    "\"ak\":\"%s\",\"attest\":\"%s\",\"r\":\"%s\",\"s\":\"%s\","
-	    "\"nonce\":\"%s\"", hex[0], hex[1], hex[2], hex[3], hex[4]);
+	    "\"nonce\":\"%s\"",
+	    hex[0], hex[1], hex[2], hex[3], hex[4]);
 }
 
 static void
@@ -549,9 +549,10 @@ on_exec(struct guest *g, const char *arg)
 		return;
 	}
 	ly_hex(pcr10, sizeof(pcr10), hex);
-	ly_console_say(&g->con, "exec", "\"n\":%lu,\"ms\":%lu,"
-	    "\"measured\":%lu,\"pcr10\":\"%s\"", n, took_ms,
-	    ly_ima_measured(), hex);
+	ly_console_say(&g->con, "exec",
+	    "\"n\":%lu,\"ms\":%lu,"
+	    "\"measured\":%lu,\"pcr10\":\"%s\"",
+	    n, took_ms, ly_ima_measured(), hex);
 }
 
 static void
@@ -573,7 +574,7 @@ leave(struct guest *g, int how)
 	say_all(g, "bye", NULL);
 	tcdrain(g->con.fd);
 	reboot(how);
-	exit(1);			/* refused: PID 1 ends, kernel panics */
+	exit(1); /* refused: PID 1 ends, kernel panics */
 }
 
 static void
@@ -633,7 +634,7 @@ option(char *cmdline, const char *name)
 	char *rest;
 
 	for (char *w = strtok_r(cmdline, " \n", &rest); w;
-	    w = strtok_r(NULL, " \n", &rest))
+	     w = strtok_r(NULL, " \n", &rest))
 		if (strncmp(w, name, len) == 0 && w[len] == '=')
 			return w + len + 1;
 	return NULL;

@@ -83,7 +83,9 @@ on_closed(void *arg)
 }
 
 static const struct ly_guest_ops ops = { .on_command = on_command,
-	.on_op = on_op, .on_save = on_save, .on_session = on_session };
+	.on_op = on_op,
+	.on_save = on_save,
+	.on_session = on_session };
 
 /* On a loop of its own, or on one of many. */
 static void
@@ -172,7 +174,8 @@ pass(int fd, const int *fds, size_t n)
 	} ctrl;
 	uint8_t code[4] = { 0, 0, 0, 0x10 };
 	struct iovec iov = { code, sizeof(code) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
 		.msg_control = ctrl.room,
 		.msg_controllen = CMSG_SPACE(n * sizeof(int)) };
 	struct cmsghdr *h;
@@ -612,8 +615,8 @@ joined_dead(void *arg, const char *why)
 static pid_t
 join(const char *spec, const char *path, int *news)
 {
-	static const struct ly_guest_ops gops = {
-		.on_command = joined_command, .on_op = joined_op };
+	static const struct ly_guest_ops gops = { .on_command = joined_command,
+		.on_op = joined_op };
 	static const struct ly_tpm_ops tops = { joined_answer, joined_dead };
 	struct joined j = { .policy = { .resets = true } };
 	struct ly_why why = { "" };

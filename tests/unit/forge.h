@@ -107,7 +107,8 @@ forge_ca(const char *site)
 
 	ly_print(file, sizeof(file), "%s.ca", site);
 	forge_cert(&(struct forge){ .file = file,
-	    .basic = "critical,CA:TRUE", .usage = "critical,keyCertSign",
+	    .basic = "critical,CA:TRUE",
+	    .usage = "critical,keyCertSign",
 	    .eku = "serverAuth,clientAuth" });
 	SITE_OK(ly_file_mkdir(site_path("trust"), 0755, &why));
 	site_copy(site_path("%s.ca.pem", site),

@@ -92,8 +92,7 @@ on_close(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
 	e->conn = NULL;
 }
 
-static const struct ly_conn_ops ops = { on_open, on_frame, on_drain,
-	on_close };
+static const struct ly_conn_ops ops = { on_open, on_frame, on_drain, on_close };
 
 /* ---- the loop, bounded ---- */
 
@@ -188,7 +187,9 @@ begin_up(const struct ly_link_limits *limits)
 static LY_UNUSED struct ly_command
 command(uint64_t seq, const void *body, size_t len)
 {
-	return (struct ly_command){ .chan = 7, .epoch = 1, .seq = seq,
+	return (struct ly_command){ .chan = 7,
+		.epoch = 1,
+		.seq = seq,
 		.body = { body, len } };
 }
 

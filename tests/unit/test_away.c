@@ -48,22 +48,31 @@ told(const struct world *w, enum ly_away_kind what)
 static void
 granted(struct world *w, enum ly_rc rc, uint64_t epoch, uint64_t seq)
 {
-	tell(w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_GRANTED,
-	    .rc = rc, .epoch = epoch, .seq = seq });
+	tell(w,
+	    (struct ly_away_event){ .kind = LY_AWAY_HEAR_GRANTED,
+		.rc = rc,
+		.epoch = epoch,
+		.seq = seq });
 }
 
 static void
 answer(struct world *w, uint64_t seq)
 {
-	tell(w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_ANSWER,
-	    .epoch = w->away.epoch, .seq = seq, .good = true });
+	tell(w,
+	    (struct ly_away_event){ .kind = LY_AWAY_HEAR_ANSWER,
+		.epoch = w->away.epoch,
+		.seq = seq,
+		.good = true });
 }
 
 static void
 outcome(struct world *w, enum ly_fate fate)
 {
-	tell(w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_OUTCOME,
-	    .mig = mig, .fate = fate, .epoch = 3 });
+	tell(w,
+	    (struct ly_away_event){ .kind = LY_AWAY_HEAR_OUTCOME,
+		.mig = mig,
+		.fate = fate,
+		.epoch = 3 });
 }
 
 static struct world
@@ -84,8 +93,9 @@ released(void)
 	struct world w = held();
 
 	happens(&w, LY_AWAY_RELEASE);
-	tell(&w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_RELEASED,
-	    .mig = mig });
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_HEAR_RELEASED,
+		.mig = mig });
 	return w;
 }
 
@@ -232,8 +242,10 @@ TEST(nothing_is_numbered_between_release_and_the_homes_word)
 
 	happens(&w, LY_AWAY_COMMAND);
 	WANT(!find(&w, LY_SAY_COMMAND) && !find(&w, LY_GIVE_FAILURE));
-	tell(&w, (struct ly_away_event){ .kind = LY_AWAY_ASK, .mig = mig,
-	    .abort = true });
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_ASK,
+		.mig = mig,
+		.abort = true });
 	WANT(find(&w, LY_SAY_ABORT));
 	outcome(&w, LY_FATE_ABORTED);
 	WANT(told(&w, LY_AWAY_ASK)->fate == LY_FATE_ABORTED);
@@ -271,8 +283,10 @@ TEST(the_outcome_is_asked_again_when_the_link_comes_back)
 	struct world w = released();
 
 	happens(&w, LY_AWAY_DOWN);
-	tell(&w, (struct ly_away_event){ .kind = LY_AWAY_ASK, .mig = mig,
-	    .abort = true });
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_ASK,
+		.mig = mig,
+		.abort = true });
 	WANT(w.todo.n == 0);
 	happens(&w, LY_AWAY_UP);
 	WANT(find(&w, LY_SAY_ABORT));
@@ -313,8 +327,9 @@ TEST(a_claim_is_asked_until_it_is_answered)
 	happens(&w, LY_AWAY_DOWN);
 	happens(&w, LY_AWAY_UP);
 	WANT(find(&w, LY_SAY_PRESTAGE)); /* the door first */
-	tell(&w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_STAGED,
-	    .rc = LY_REFUSED }); /* for it was claimed, perhaps */
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_HEAR_STAGED,
+		.rc = LY_REFUSED }); /* for it was claimed, perhaps */
 	WANT(find(&w, LY_SAY_CLAIM));
 	happens(&w, LY_AWAY_DETACH);
 	WANT(told(&w, LY_AWAY_DETACH)->rc == LY_REFUSED);
@@ -340,8 +355,9 @@ TEST(a_vm_that_is_off_gives_its_lease_back)
 	happens(&w, LY_AWAY_COMMAND);
 	happens(&w, LY_AWAY_DETACH);
 	WANT(find(&w, LY_SAY_DETACH));
-	tell(&w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_DETACHED,
-	    .rc = LY_BUSY });
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_HEAR_DETACHED,
+		.rc = LY_BUSY });
 	w.now_ms += LY_RETRY_MS;
 	happens(&w, LY_AWAY_TICK);
 	WANT(find(&w, LY_SAY_DETACH));
@@ -364,18 +380,16 @@ TEST(random_events_never_number_a_command_without_the_lease)
 			const struct ly_away_todo *sent;
 
 			x = x * 1664525 + 1013904223;
-			ev.kind = (enum ly_away_kind)((x >> 8) %
-			    LY_AWAY_KINDS);
-			ev.rc = (x >> 16) % 3 ? LY_OK :
-						  (enum ly_rc)((x >> 18) %
-						      LY_RCS);
+			ev.kind = (enum ly_away_kind)((x >> 8) % LY_AWAY_KINDS);
+			ev.rc = (x >> 16) % 3 ?
+			    LY_OK :
+			    (enum ly_rc)((x >> 18) % LY_RCS);
 			ev.epoch = w.away.epoch + (x >> 22) % 2;
 			ev.seq = w.away.seq - (w.away.seq && (x >> 24) % 2);
 			ev.fate = (enum ly_fate)((x >> 25) % 4);
 			ev.good = x >> 31;
 			if (ev.kind == LY_AWAY_COMMAND &&
-			    (w.away.command ||
-				w.away.sent == LY_SENT_COMMAND))
+			    (w.away.command || w.away.sent == LY_SENT_COMMAND))
 				continue; /* the shell has one place */
 			if (!w.away.linked && ev.kind > LY_AWAY_DOWN &&
 			    ev.kind < LY_AWAY_TICK)

@@ -41,11 +41,12 @@ TEST(a_name_is_resolved_and_ipv6_goes_in_brackets)
 }
 
 static enum ly_rc
-answer(struct end *e, unsigned type, const union ly_any *m,
-    struct ly_why *why)
+answer(struct end *e, unsigned type, const union ly_any *m, struct ly_why *why)
 {
-	struct ly_answer a = { .chan = m->command.chan, .epoch = 1,
-		.seq = m->command.seq, .body = m->command.body };
+	struct ly_answer a = { .chan = m->command.chan,
+		.epoch = 1,
+		.seq = m->command.seq,
+		.body = m->command.body };
 
 	(void)why;
 	WANT_INT(type, LY_COMMAND);
@@ -386,8 +387,10 @@ TEST(a_connection_ends_when_a_certificate_does)
 	struct ly_identity *brief;
 
 	load();
-	forge_cert(&(struct forge){ .file = "brief", .by = "west",
-	    .san = "URI:spiffe://west/host/brief", .to_s = 2 });
+	forge_cert(&(struct forge){ .file = "brief",
+	    .by = "west",
+	    .san = "URI:spiffe://west/host/brief",
+	    .to_s = 2 });
 	brief = site_load("brief", "trust");
 	begin(home_ids, brief, NULL);
 	dial(LY_FOR_LINK, NULL);
@@ -404,8 +407,10 @@ TEST(a_reload_renews_without_dropping_anything)
 
 	begin_up(NULL);
 	before = ly_identity_self(away_ids)->not_after;
-	forge_cert(&(struct forge){ .file = "west-w1", .by = "west",
-	    .san = "URI:spiffe://west/host/w1", .to_s = 7200 });
+	forge_cert(&(struct forge){ .file = "west-w1",
+	    .by = "west",
+	    .san = "URI:spiffe://west/host/w1",
+	    .to_s = 7200 });
 	SITE_OK(ly_identity_reload(away_ids, &why));
 	WANT(ly_identity_self(away_ids)->not_after > before);
 	send_command(away.conn, 1);

@@ -47,9 +47,11 @@ disk(struct world *w, bool ok)
 static struct ly_ticket
 ticket(const struct world *w, const char *who, unsigned rights)
 {
-	struct ly_ticket t = { .vm = vm, .rights = (uint8_t)rights,
+	struct ly_ticket t = { .vm = vm,
+		.rights = (uint8_t)rights,
 		.from_epoch = w->home.rec.epoch,
-		.to_epoch = w->home.rec.epoch + 1, .expires = NOW + 60 };
+		.to_epoch = w->home.rec.epoch + 1,
+		.expires = NOW + 60 };
 
 	ly_copy(t.holder, sizeof(t.holder), who);
 	if (rights & LY_MAY_MOVE)
@@ -62,16 +64,25 @@ ask_attach(struct world *w, const char *who, ly_door door, unsigned rights)
 {
 	struct ly_ticket t = ticket(w, who, rights);
 
-	tell(w, (struct ly_home_event){ .kind = LY_HOME_ATTACH, .door = door,
-	    .who = who, .ticket = &t, .secret = fresh });
+	tell(w,
+	    (struct ly_home_event){ .kind = LY_HOME_ATTACH,
+		.door = door,
+		.who = who,
+		.ticket = &t,
+		.secret = fresh });
 }
 
 static void
 command(struct world *w, ly_door door, uint64_t epoch, uint64_t seq,
     const uint8_t *hash)
 {
-	tell(w, (struct ly_home_event){ .kind = LY_HOME_COMMAND, .door = door,
-	    .who = A, .epoch = epoch, .seq = seq, .hash = hash });
+	tell(w,
+	    (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = door,
+		.who = A,
+		.epoch = epoch,
+		.seq = seq,
+		.hash = hash });
 }
 
 static void
@@ -90,9 +101,14 @@ attached(void)
 	ly_home_init(&w.home, &rec);
 	ask_attach(&w, A, DOOR_A, LY_MAY_ATTACH);
 	disk(&w, true);
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_COMMAND,
-	    .door = DOOR_A, .who = A, .epoch = 1, .seq = 1,
-	    .op = LY_OP_INIT, .hash = hash1 });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = DOOR_A,
+		.who = A,
+		.epoch = 1,
+		.seq = 1,
+		.op = LY_OP_INIT,
+		.hash = hash1 });
 	answer(&w);
 	w.runs = 0;
 	return w;
@@ -103,8 +119,12 @@ stage(struct world *w, const char *who, ly_door door)
 {
 	struct ly_ticket t = ticket(w, who, LY_MAY_MOVE);
 
-	tell(w, (struct ly_home_event){ .kind = LY_HOME_PRESTAGE,
-	    .door = door, .who = who, .ticket = &t, .mig = mig });
+	tell(w,
+	    (struct ly_home_event){ .kind = LY_HOME_PRESTAGE,
+		.door = door,
+		.who = who,
+		.ticket = &t,
+		.mig = mig });
 }
 
 static struct world
@@ -120,15 +140,25 @@ prepared(void)
 static void
 release(struct world *w, uint64_t seq)
 {
-	tell(w, (struct ly_home_event){ .kind = LY_HOME_RELEASE,
-	    .door = DOOR_A, .who = A, .mig = mig, .epoch = 1, .seq = seq });
+	tell(w,
+	    (struct ly_home_event){ .kind = LY_HOME_RELEASE,
+		.door = DOOR_A,
+		.who = A,
+		.mig = mig,
+		.epoch = 1,
+		.seq = seq });
 }
 
 static void
 claim_with(struct world *w, const char *who, const struct ly_token *token)
 {
-	tell(w, (struct ly_home_event){ .kind = LY_HOME_CLAIM, .door = DOOR_B,
-	    .who = who, .mig = mig, .token = token, .secret = fresh });
+	tell(w,
+	    (struct ly_home_event){ .kind = LY_HOME_CLAIM,
+		.door = DOOR_B,
+		.who = who,
+		.mig = mig,
+		.token = token,
+		.secret = fresh });
 }
 
 static void
@@ -142,8 +172,11 @@ claim(struct world *w, uint64_t seq)
 static void
 ask_abort(struct world *w, const char *who)
 {
-	tell(w, (struct ly_home_event){ .kind = LY_HOME_ABORT, .door = DOOR_A,
-	    .who = who, .mig = mig });
+	tell(w,
+	    (struct ly_home_event){ .kind = LY_HOME_ABORT,
+		.door = DOOR_A,
+		.who = who,
+		.mig = mig });
 }
 
 TEST(nobody_is_told_of_a_lease_before_it_is_on_disk)
@@ -228,9 +261,14 @@ TEST(a_reset_mends_a_broken_tpm)
 	struct world w = attached();
 
 	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TPM_DEAD });
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_COMMAND,
-	    .door = DOOR_A, .who = A, .epoch = 1, .seq = 2,
-	    .op = LY_OP_INIT, .hash = hash1 });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = DOOR_A,
+		.who = A,
+		.epoch = 1,
+		.seq = 2,
+		.op = LY_OP_INIT,
+		.hash = hash1 });
 	answer(&w);
 	command(&w, DOOR_A, 1, 3, hash1);
 	WANT(w.runs == 2);
@@ -312,13 +350,20 @@ TEST(a_ticket_is_good_for_one_holder_one_epoch_and_its_time)
 	bad[3].expires = NOW;
 	bad[4].vm = mig;
 	for (size_t i = 0; i < LY_COUNT(bad); i++) {
-		tell(&w, (struct ly_home_event){ .kind = LY_HOME_ATTACH,
-		    .door = DOOR_A, .who = A, .ticket = &bad[i],
-		    .secret = fresh });
+		tell(&w,
+		    (struct ly_home_event){ .kind = LY_HOME_ATTACH,
+			.door = DOOR_A,
+			.who = A,
+			.ticket = &bad[i],
+			.secret = fresh });
 		WANT(find(&w, LY_DO_GRANT)->rc == LY_REFUSED);
 	}
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_ATTACH,
-	    .door = DOOR_A, .who = A, .ticket = &good, .secret = fresh });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_ATTACH,
+		.door = DOOR_A,
+		.who = A,
+		.ticket = &good,
+		.secret = fresh });
 	WANT(find(&w, LY_DO_WRITE));
 }
 
@@ -326,11 +371,15 @@ TEST(a_lost_link_resumes_with_the_secret_and_only_with_it)
 {
 	struct world w = attached();
 	const uint8_t wrong[LY_SECRET_LEN] = { 7 };
-	struct ly_home_event ev = { .kind = LY_HOME_RESUME, .door = 33,
-		.who = A, .epoch = 1, .seq = 1, .secret = wrong };
+	struct ly_home_event ev = { .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = A,
+		.epoch = 1,
+		.seq = 1,
+		.secret = wrong };
 
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
-	    .door = DOOR_A });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_GONE, .door = DOOR_A });
 	tell(&w, ev);
 	WANT(find(&w, LY_DO_GRANT)->rc == LY_FENCED);
 	WANT(find(&w, LY_DO_ALARM));
@@ -346,13 +395,18 @@ TEST(an_answer_that_found_no_link_is_given_after_resume)
 	struct world w = attached();
 
 	command(&w, DOOR_A, 1, 2, hash1);
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
-	    .door = DOOR_A });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_GONE, .door = DOOR_A });
 	answer(&w);
 	WANT(!find(&w, LY_DO_ANSWER));
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_RESUME, .door = 33,
-	    .who = A, .epoch = 1, .seq = 2, .waiting = true,
-	    .secret = fresh });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = A,
+		.epoch = 1,
+		.seq = 2,
+		.waiting = true,
+		.secret = fresh });
 	command(&w, 33, 1, 2, hash1);
 	WANT(find(&w, LY_DO_ANSWER)->door == 33);
 	WANT(w.runs == 1);
@@ -364,9 +418,14 @@ TEST(after_our_restart_a_waiting_command_is_in_doubt_and_never_run)
 	struct ly_record rec = w.home.rec;
 
 	ly_home_init(&w.home, &rec);
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_RESUME, .door = 33,
-	    .who = A, .epoch = 1, .seq = 9, .waiting = true,
-	    .secret = fresh });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = A,
+		.epoch = 1,
+		.seq = 9,
+		.waiting = true,
+		.secret = fresh });
 	WANT(find(&w, LY_DO_ALARM));
 	WANT(find(&w, LY_DO_GRANT)->seq == 8);
 	command(&w, 33, 1, 9, hash1);
@@ -380,8 +439,13 @@ TEST(after_our_restart_an_idle_guest_goes_on)
 	struct ly_record rec = w.home.rec;
 
 	ly_home_init(&w.home, &rec);
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_RESUME, .door = 33,
-	    .who = A, .epoch = 1, .seq = 9, .secret = fresh });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = A,
+		.epoch = 1,
+		.seq = 9,
+		.secret = fresh });
 	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
 	command(&w, 33, 1, 10, hash1);
 	WANT(w.runs == 1);
@@ -430,8 +494,7 @@ TEST(no_command_runs_between_release_and_the_outcome)
 	release(&w, 1);
 	command(&w, DOOR_A, 1, 2, hash1); /* while it is written */
 	WANT(find(&w, LY_DO_REFUSE));
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_WRITTEN,
-	    .ok = true });
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_WRITTEN, .ok = true });
 	command(&w, DOOR_A, 1, 2, hash1);
 	WANT(find(&w, LY_DO_REFUSE));
 	claim(&w, 1);
@@ -541,10 +604,10 @@ TEST(a_claim_whose_answer_was_lost_gets_the_same_answer)
 	release(&w, 1);
 	disk(&w, true);
 	claim(&w, 1);
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
-	    .door = DOOR_B }); /* while it is written */
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_WRITTEN,
-	    .ok = true });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_GONE,
+		.door = DOOR_B }); /* while it is written */
+	tell(&w, (struct ly_home_event){ .kind = LY_HOME_WRITTEN, .ok = true });
 	claim(&w, 1);
 	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
 	WANT(find(&w, LY_DO_GRANT)->epoch == 2);
@@ -576,8 +639,12 @@ TEST(a_second_migration_is_refused_while_one_is_pending)
 	struct ly_ticket t = ticket(&w, B, LY_MAY_MOVE);
 
 	t.mig = mig2;
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_PRESTAGE,
-	    .door = DOOR_B, .who = B, .ticket = &t, .mig = mig2 });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_PRESTAGE,
+		.door = DOOR_B,
+		.who = B,
+		.ticket = &t,
+		.mig = mig2 });
 	WANT(find(&w, LY_DO_STAGED)->rc == LY_REFUSED);
 	stage(&w, B, DOOR_B);
 	WANT(find(&w, LY_DO_STAGED)->rc == LY_OK);
@@ -588,13 +655,13 @@ TEST(a_destination_that_is_gone_past_its_time_is_forgotten)
 	struct world w = prepared();
 	uint64_t epoch;
 
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TICK,
-	    .now = NOW + 1000 });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_TICK, .now = NOW + 1000 });
 	WANT(!find(&w, LY_DO_WRITE)); /* its link is there */
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
-	    .door = DOOR_B });
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TICK,
-	    .now = NOW + 1000 });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_GONE, .door = DOOR_B });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_TICK, .now = NOW + 1000 });
 	disk(&w, true);
 	WANT(w.home.rec.state == LY_REC_ATTACHED);
 	WANT(ly_record_fate(&w.home.rec, &mig, &epoch) == LY_FATE_ABORTED);
@@ -606,10 +673,11 @@ TEST(a_released_vm_waits_for_ever_rather_than_run_twice)
 
 	release(&w, 1);
 	disk(&w, true);
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_GONE,
-	    .door = DOOR_B });
-	tell(&w, (struct ly_home_event){ .kind = LY_HOME_TICK,
-	    .now = NOW + 1000000 });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_GONE, .door = DOOR_B });
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_TICK,
+		.now = NOW + 1000000 });
 	WANT(w.todo.n == 0);
 	WANT(w.home.rec.state == LY_REC_QUIESCED);
 }
@@ -622,8 +690,10 @@ TEST(fates_are_kept_newest_first_and_the_oldest_falls_out)
 
 	for (uint8_t i = 1; i <= LY_FATES_KEPT + 1; i++) {
 		id.b[0] = i;
-		tell(&w, (struct ly_home_event){ .kind = LY_HOME_ABORT,
-		    .door = DOOR_A, .mig = id });
+		tell(&w,
+		    (struct ly_home_event){ .kind = LY_HOME_ABORT,
+			.door = DOOR_A,
+			.mig = id });
 		disk(&w, true);
 	}
 	WANT(ly_record_fate(&w.home.rec, &id, &epoch) == LY_FATE_ABORTED);
@@ -650,8 +720,7 @@ TEST(random_events_never_run_two_commands_at_once)
 			struct ly_home_event ev = { .now = NOW };
 
 			x = x * 1664525 + 1013904223;
-			ev.kind = (enum ly_home_kind)((x >> 8) %
-			    LY_HOME_KINDS);
+			ev.kind = (enum ly_home_kind)((x >> 8) % LY_HOME_KINDS);
 			if ((ev.kind == LY_HOME_WRITTEN) != w.home.writing &&
 			    (ev.kind == LY_HOME_WRITTEN || (x >> 30) == 0))
 				continue;

@@ -133,8 +133,8 @@ TEST(a_hello_for_an_unknown_purpose_ends_it)
 
 TEST(a_frame_before_the_greeting_ends_it)
 {
-	static const enum ly_link_news early[] = { LY_LINK_OTHER,
-		LY_LINK_PING, LY_LINK_PONG, LY_LINK_WELCOME };
+	static const enum ly_link_news early[] = { LY_LINK_OTHER, LY_LINK_PING,
+		LY_LINK_PONG, LY_LINK_WELCOME };
 
 	for (size_t i = 0; i < LY_COUNT(early); i++) {
 		begin(true, LY_FOR_LINK);
@@ -401,8 +401,9 @@ live_one_life(unsigned seed)
 		ev.kind = (seed >> 16) % LY_LINK_NEWS;
 		if (i < 4 && (seed >> 28) % 4)
 			ev.kind = (enum ly_link_news[]){ LY_LINK_CONNECTED,
-			    LY_LINK_SECURED, listening ? LY_LINK_HELLO :
-			    LY_LINK_WELCOME, LY_LINK_CONSENT }[i];
+				LY_LINK_SECURED,
+				listening ? LY_LINK_HELLO : LY_LINK_WELCOME,
+				LY_LINK_CONSENT }[i];
 		ev.proto = LY_PROTO;
 		ev.purpose = (uint8_t)((seed >> 8) % 6);
 		ev.until_s = 1000;
@@ -415,8 +416,8 @@ live_one_life(unsigned seed)
 		tell_event(ev);
 		ends += count(LY_LINK_END);
 		drops += count(LY_LINK_DROP);
-		opens += count(LY_LINK_OPEN) + (was != LY_LINK_UP &&
-		    l.state == LY_LINK_UP && listening);
+		opens += count(LY_LINK_OPEN) +
+		    (was != LY_LINK_UP && l.state == LY_LINK_UP && listening);
 		WANT(count(LY_LINK_DELIVER) == 0 || was == LY_LINK_UP);
 		WANT_INT(ends, l.state >= LY_LINK_CLOSING);
 		WANT_INT(drops, l.state == LY_LINK_CLOSED);
@@ -450,8 +451,7 @@ redial(enum ly_redial_news news)
 
 TEST(waits_double_from_a_tenth_of_a_second_to_two)
 {
-	static const uint32_t want[] = { 100, 200, 400, 800, 1600, 2000,
-		2000 };
+	static const uint32_t want[] = { 100, 200, 400, 800, 1600, 2000, 2000 };
 
 	ly_redial_init(&r);
 	WANT_INT(redial(LY_REDIAL_START), LY_REDIAL_DIAL);

@@ -7,8 +7,12 @@
 static uint8_t *
 packed(size_t *len)
 {
-	struct ly_record a = { .vm = { { 1 } }, .epoch = 7, .seq = 9,
-		.state = LY_REC_QUIESCED, .name = "web1", .tpm = "chip0" };
+	struct ly_record a = { .vm = { { 1 } },
+		.epoch = 7,
+		.seq = 9,
+		.state = LY_REC_QUIESCED,
+		.name = "web1",
+		.tpm = "chip0" };
 	struct ly_record b = { .vm = { { 2 } }, .name = "web2" };
 	const struct ly_record *both[] = { &a, &b };
 

@@ -120,7 +120,8 @@ bad_names_are_refused(void **state)
 
 	for (size_t i = 0; i < LY_COUNT(bad); i++) {
 		assert_int_equal(ly_roster_add_host(r, "north", bad[i], &h,
-				     NULL), LY_REFUSED);
+				     NULL),
+		    LY_REFUSED);
 		assert_int_equal(ly_roster_add_vm(r, &id, bad[i], &vm, NULL),
 		    LY_REFUSED);
 	}
@@ -138,8 +139,9 @@ a_vm_is_found_by_name_and_by_id_until_it_is_removed(void **state)
 	assert_int_equal(ly_roster_add_vm(r, &id, "web1", &vm, NULL), LY_OK);
 	assert_int_equal(ly_roster_find_vm(r, "web1", &got, &why), LY_OK);
 	assert_ptr_equal(got, vm);
-	assert_int_equal(
-	    ly_roster_find_vm(r, ly_id_text(&id, text), &got, &why), LY_OK);
+	assert_int_equal(ly_roster_find_vm(r, ly_id_text(&id, text), &got,
+			     &why),
+	    LY_OK);
 	assert_int_equal(ly_roster_find_vm(r, "web2", &got, &why), LY_UNKNOWN);
 	assert_non_null(strstr(why.text, "there are web1"));
 	assert_int_equal(ly_roster_add_vm(r, &id, "web1", &got, NULL),
@@ -182,8 +184,9 @@ a_hundred_thousand_vms_come_and_go(void **state)
 			struct ly_id id = id_of(i);
 
 			ly_print(name, sizeof(name), "vm-%u", i);
-			assert_int_equal(
-			    ly_roster_add_vm(r, &id, name, &vm, NULL), LY_OK);
+			assert_int_equal(ly_roster_add_vm(r, &id, name, &vm,
+					     NULL),
+			    LY_OK);
 		}
 		struct ly_id more = id_of(LY_VMS_MAX);
 

@@ -48,8 +48,9 @@ feed(struct world *w, struct ly_saga_event ev)
 		}
 	}
 	if (save)
-		feed(w, (struct ly_saga_event){ .kind = LY_SAGA_SAVED,
-			    .ok = !w->full });
+		feed(w,
+		    (struct ly_saga_event){ .kind = LY_SAGA_SAVED,
+			.ok = !w->full });
 }
 
 static void
@@ -73,9 +74,12 @@ answer(struct world *w, enum ly_step step, enum ly_rc rc, enum ly_fate fate)
 		w->claimed = true;
 	if (fate == LY_FATE_ABORTED)
 		w->aborted = true;
-	feed(w, (struct ly_saga_event){ .kind = LY_SAGA_ANSWERED,
-		    .step = step, .rc = rc, .fate = fate,
-		    .epoch = fate == LY_FATE_CLAIMED ? 6 : 5 });
+	feed(w,
+	    (struct ly_saga_event){ .kind = LY_SAGA_ANSWERED,
+		.step = step,
+		.rc = rc,
+		.fate = fate,
+		.epoch = fate == LY_FATE_CLAIMED ? 6 : 5 });
 }
 
 /* kill -9, and the row that was on disk. */
@@ -193,8 +197,7 @@ static const struct cell {
 	    LY_SAGA_COMMITTED },
 	{ LY_SAGA_DOUBT, LY_STEP_ASK, LY_OK, LY_FATE_ABORTED,
 	    LY_SAGA_ABORTING },
-	{ LY_SAGA_DOUBT, LY_STEP_ASK, LY_OUTSIDE, LY_FATE_OPEN,
-	    LY_SAGA_DOUBT },
+	{ LY_SAGA_DOUBT, LY_STEP_ASK, LY_OUTSIDE, LY_FATE_OPEN, LY_SAGA_DOUBT },
 	{ LY_SAGA_COMMITTED, LY_STEP_RECORD, LY_OUTSIDE, 0, LY_SAGA_CLEANED },
 	{ LY_SAGA_ABORTING, LY_STEP_DROP, LY_UNKNOWN, 0, LY_SAGA_ABORTED },
 };
@@ -336,8 +339,10 @@ an_answer_that_comes_after_the_source_was_given_up_is_not_heard(void **state)
 
 	(void)state;
 	tell(&w, LY_SAGA_HOST_LOST);
-	feed(&w, (struct ly_saga_event){ .kind = LY_SAGA_ANSWERED,
-		     .step = LY_STEP_COPY, .fate = LY_FATE_CLAIMED });
+	feed(&w,
+	    (struct ly_saga_event){ .kind = LY_SAGA_ANSWERED,
+		.step = LY_STEP_COPY,
+		.fate = LY_FATE_CLAIMED });
 	assert_int_equal(w.s.rec.state, LY_SAGA_SETTLING);
 }
 

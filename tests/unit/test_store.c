@@ -50,7 +50,8 @@ teardown(void **state)
 static struct ly_vm_row
 vm_row(const char *name)
 {
-	struct ly_vm_row r = { .id = { { 9, 1 } }, .bound = 1,
+	struct ly_vm_row r = { .id = { { 9, 1 } },
+		.bound = 1,
 		.epoch = UINT64_C(1) << 40,
 		.definition = "{\"memory\":256,\"name\":\"\\u00fc\"}" };
 
@@ -119,8 +120,7 @@ kinds_are_kept_apart_and_a_row_can_be_deleted(void **state)
 	assert_int_equal(ly_store_put(s, LY_ROW_PEER, &peer, NULL, NULL),
 	    LY_OK);
 	assert_int_equal(how_many(s, LY_ROW_HOST), 1);
-	assert_int_equal(ly_store_del(s, LY_ROW_HOST, "n1", NULL, NULL),
-	    LY_OK);
+	assert_int_equal(ly_store_del(s, LY_ROW_HOST, "n1", NULL, NULL), LY_OK);
 	assert_int_equal(how_many(s, LY_ROW_HOST), 0);
 	assert_int_equal(how_many(s, LY_ROW_PEER), 1);
 	assert_int_equal(ly_store_get(s, LY_ROW_HOST, "n1", &host, NULL),
@@ -140,7 +140,8 @@ a_locked_database_refuses_and_says_so(void **state)
 	assert_int_equal(ly_store_put(s, LY_ROW_VM, &row, NULL, NULL), LY_OK);
 	assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL,
-			     NULL), SQLITE_OK);
+			     NULL),
+	    SQLITE_OK);
 	row.epoch = 77;
 	assert_int_equal(ly_store_put(s, LY_ROW_VM, &row, "x", &why),
 	    LY_OUTSIDE);
@@ -199,7 +200,8 @@ a_database_of_a_later_version_is_left_alone(void **state)
 	(void)state;
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 9", NULL, NULL,
-			     NULL), SQLITE_OK);
+			     NULL),
+	    SQLITE_OK);
 	sqlite3_close(db);
 	assert_int_equal(ly_store_open(path, &s, &why), LY_REFUSED);
 	assert_non_null(strstr(why.text, "later"));
@@ -228,8 +230,9 @@ a_row_that_makes_no_sense_names_its_field(void **state)
 	struct ly_why why = { "" };
 
 	(void)state;
-	assert_int_equal(s->ops->put(s, LY_ROW_PEER, "x",
-			     "{\"site\":12}", NULL, &why), LY_OK);
+	assert_int_equal(s->ops->put(s, LY_ROW_PEER, "x", "{\"site\":12}", NULL,
+			     &why),
+	    LY_OK);
 	assert_int_equal(ly_store_get(s, LY_ROW_PEER, "x", &row, &why),
 	    LY_OUTSIDE);
 	assert_non_null(strstr(why.text, "\"site\""));

@@ -164,13 +164,11 @@ TEST(requests_mean_the_same_in_any_split)
 	struct guest whole, split;
 
 	start(&whole, LY_GUEST_ATTACHED);
-	WANT_INT(feed(&whole, qemu, sizeof(qemu), sizeof(qemu)),
-	    sizeof(qemu));
+	WANT_INT(feed(&whole, qemu, sizeof(qemu), sizeof(qemu)), sizeof(qemu));
 	WANT_INT(whole.m.locality, 1);
 	for (size_t piece = 1; piece < sizeof(qemu); piece++) {
 		start(&split, LY_GUEST_ATTACHED);
-		WANT_INT(feed(&split, qemu, sizeof(qemu), piece),
-		    sizeof(qemu));
+		WANT_INT(feed(&split, qemu, sizeof(qemu), piece), sizeof(qemu));
 		WANT_INT(split.said_len, whole.said_len);
 		WANT_MEM(split.said, whole.said, whole.said_len);
 	}
@@ -287,7 +285,8 @@ TEST(a_destination_resumes_behind_its_token_without_a_reset)
 
 	start(&g, LY_GUEST_INCOMING);
 	send_hex(&g, "00000010");
-	send_hex(&g, "0000000d0000000100000001"
+	send_hex(&g,
+	    "0000000d0000000100000001"
 	    "00000005544f4b454e");
 	want(&g, all_ok);
 	WANT_MEM(g.body, "TOKEN", 5);
@@ -390,8 +389,8 @@ TEST(nothing_is_taken_while_the_owner_owes_an_answer)
 	want(&g, "0000000000013fff");
 }
 
-static const uint8_t random8[] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b,
-	0, 8 };
+static const uint8_t random8[] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0,
+	8 };
 
 TEST(a_reset_waits_for_the_command_under_way)
 {
@@ -400,8 +399,9 @@ TEST(a_reset_waits_for_the_command_under_way)
 	size_t used;
 
 	boot(&g);
-	WANT_INT(ly_swtpm_command(&g.m, false, random8,
-	    sizeof(random8), &used, say), LY_SWTPM_RUN);
+	WANT_INT(ly_swtpm_command(&g.m, false, random8, sizeof(random8), &used,
+		     say),
+	    LY_SWTPM_RUN);
 	g.acts[LY_SWTPM_OP] = 0;
 	send_hex(&g, "0000000200000000");
 	WANT_INT(g.acts[LY_SWTPM_OP], 0);
@@ -409,8 +409,9 @@ TEST(a_reset_waits_for_the_command_under_way)
 	feed(&g, random8, 0, 1);
 	WANT_INT(g.acts[LY_SWTPM_OP], 1);
 	/* and the next command for the reset */
-	WANT_INT(ly_swtpm_command(&g.m, false, random8,
-	    sizeof(random8), &used, say), LY_SWTPM_HOLD);
+	WANT_INT(ly_swtpm_command(&g.m, false, random8, sizeof(random8), &used,
+		     say),
+	    LY_SWTPM_HOLD);
 	result(&g, LY_SWTPM_OK);
 	want(&g, all_ok);
 }
@@ -425,8 +426,9 @@ TEST(cancel_is_for_a_command_under_way)
 	send_hex(&g, "00000009");
 	want(&g, all_ok);
 	WANT_INT(g.acts[LY_SWTPM_CANCEL], 0);
-	WANT_INT(ly_swtpm_command(&g.m, false, random8,
-	    sizeof(random8), &used, say), LY_SWTPM_RUN);
+	WANT_INT(ly_swtpm_command(&g.m, false, random8, sizeof(random8), &used,
+		     say),
+	    LY_SWTPM_RUN);
 	send_hex(&g, "00000009");
 	want(&g, all_ok);
 	WANT_INT(g.acts[LY_SWTPM_CANCEL], 1);
@@ -514,8 +516,8 @@ TEST(a_second_data_channel_is_refused)
 static const uint8_t probe[] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x81 };
 
 static enum ly_swtpm_data
-command(struct guest *g, bool raw, const uint8_t *buf, size_t len,
-    size_t *used, uint32_t *rc)
+command(struct guest *g, bool raw, const uint8_t *buf, size_t len, size_t *used,
+    uint32_t *rc)
 {
 	uint8_t say[LY_TPM_HEAD] = { 0 };
 	struct ly_tpm_rsp rsp;
@@ -524,8 +526,7 @@ command(struct guest *g, bool raw, const uint8_t *buf, size_t len,
 	what = ly_swtpm_command(&g->m, raw, buf, len, used, say);
 	*rc = 0;
 	if (what == LY_SWTPM_SAY || what == LY_SWTPM_LOST) {
-		WANT_INT(ly_tpm_rsp_parse(say, sizeof(say), &rsp),
-		    LY_OK);
+		WANT_INT(ly_tpm_rsp_parse(say, sizeof(say), &rsp), LY_OK);
 		*rc = rsp.rc;
 	}
 	return what;
@@ -540,8 +541,9 @@ TEST(the_probe_before_init_reaches_nobody_in_any_mode)
 	for (unsigned mode = 0; mode < LY_GUEST_MODES; mode++) {
 		start(&g, (enum ly_guest_mode)mode);
 		send_hex(&g, "00000010");
-		WANT_INT(ly_swtpm_command(&g.m, false, probe,
-		    sizeof(probe), &used, say), LY_SWTPM_SAY);
+		WANT_INT(ly_swtpm_command(&g.m, false, probe, sizeof(probe),
+			     &used, say),
+		    LY_SWTPM_SAY);
 		WANT_INT(used, sizeof(probe));
 		WANT_INT(say[0] << 8 | say[1], 0x8001);
 	}
@@ -559,8 +561,7 @@ TEST(a_command_runs_alone)
 	memcpy(two + sizeof(random8), random8, sizeof(random8));
 	boot(&g);
 	for (size_t n = 0; n < sizeof(random8); n++)
-		WANT_INT(command(&g, false, two, n, &used, &rc),
-		    LY_SWTPM_MORE);
+		WANT_INT(command(&g, false, two, n, &used, &rc), LY_SWTPM_MORE);
 	WANT_INT(command(&g, false, two, sizeof(two), &used, &rc),
 	    LY_SWTPM_RUN);
 	WANT_INT(used, sizeof(random8));
@@ -607,12 +608,12 @@ TEST(an_answer_longer_than_qemus_buffer_does_not_reach_it)
 
 	boot(&g);
 	send_hex(&g, "0000001100000f80");
-	WANT_INT(command(&g, false, random8, sizeof(random8), &used,
-	    &rc), LY_SWTPM_RUN);
+	WANT_INT(command(&g, false, random8, sizeof(random8), &used, &rc),
+	    LY_SWTPM_RUN);
 	WANT(!ly_swtpm_answered(&g.m, false, 3969, say));
 	WANT_INT(say[9], LY_TPM_RC_MEMORY & 0xff);
-	WANT_INT(command(&g, false, random8, sizeof(random8), &used,
-	    &rc), LY_SWTPM_RUN);
+	WANT_INT(command(&g, false, random8, sizeof(random8), &used, &rc),
+	    LY_SWTPM_RUN);
 	WANT(ly_swtpm_answered(&g.m, false, 3968, say));
 }
 
@@ -632,13 +633,14 @@ TEST(each_mode_treats_commands_in_its_way)
 	for (unsigned mode = 0; mode < LY_GUEST_MODES; mode++) {
 		boot(&g);
 		ly_swtpm_mode(&g.m, (enum ly_guest_mode)mode);
-		WANT_INT(command(&g, false, random8, sizeof(random8),
-		    &used, &rc), qemu[mode]);
-		WANT_INT(rc,
-		    mode == LY_GUEST_GONE ? LY_TPM_RC_FAILURE : 0);
+		WANT_INT(command(&g, false, random8, sizeof(random8), &used,
+			     &rc),
+		    qemu[mode]);
+		WANT_INT(rc, mode == LY_GUEST_GONE ? LY_TPM_RC_FAILURE : 0);
 		start(&g, (enum ly_guest_mode)mode);
-		WANT_INT(command(&g, true, random8, sizeof(random8),
-		    &used, &rc), qemu[mode]);
+		WANT_INT(command(&g, true, random8, sizeof(random8), &used,
+			     &rc),
+		    qemu[mode]);
 	}
 }
 
@@ -650,13 +652,13 @@ TEST(between_stop_and_init_the_tpm_is_not_initialised)
 
 	boot(&g);
 	send_hex(&g, "0000000e");
-	WANT_INT(command(&g, false, random8, sizeof(random8), &used,
-	    &rc), LY_SWTPM_SAY);
+	WANT_INT(command(&g, false, random8, sizeof(random8), &used, &rc),
+	    LY_SWTPM_SAY);
 	WANT_INT(rc, LY_TPM_RC_INITIALIZE);
 	send_hex(&g, "0000000200000000");
 	result(&g, LY_SWTPM_OK);
-	WANT_INT(command(&g, false, random8, sizeof(random8), &used,
-	    &rc), LY_SWTPM_RUN);
+	WANT_INT(command(&g, false, random8, sizeof(random8), &used, &rc),
+	    LY_SWTPM_RUN);
 }
 
 TEST(an_aborted_source_goes_on_where_it_was)
@@ -668,11 +670,11 @@ TEST(an_aborted_source_goes_on_where_it_was)
 	boot(&g);
 	send_hex(&g, STATE_OUT("001"));
 	save(&g, "T");
-	WANT_INT(command(&g, false, random8, sizeof(random8), &used,
-	    &rc), LY_SWTPM_HOLD);
+	WANT_INT(command(&g, false, random8, sizeof(random8), &used, &rc),
+	    LY_SWTPM_HOLD);
 	ly_swtpm_mode(&g.m, LY_GUEST_ATTACHED);
-	WANT_INT(command(&g, false, random8, sizeof(random8), &used,
-	    &rc), LY_SWTPM_RUN);
+	WANT_INT(command(&g, false, random8, sizeof(random8), &used, &rc),
+	    LY_SWTPM_RUN);
 }
 
 TEST_MAIN()

@@ -5,15 +5,14 @@
 #include "tests/test.h"
 
 /* GetRandom(8) */
-static const uint8_t random8[] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b,
-	0, 8 };
+static const uint8_t random8[] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7b, 0,
+	8 };
 
 TEST(a_command_is_taken_apart)
 {
 	struct ly_tpm_cmd cmd;
 
-	WANT_INT(ly_tpm_cmd_parse(random8, sizeof(random8), &cmd),
-	    LY_OK);
+	WANT_INT(ly_tpm_cmd_parse(random8, sizeof(random8), &cmd), LY_OK);
 	WANT_INT(cmd.tag, LY_TPM_ST_NO_SESSIONS);
 	WANT_INT(cmd.code, 0x17b);
 	WANT(cmd.body == random8 + LY_TPM_HEAD);
@@ -35,10 +34,8 @@ TEST(a_command_with_a_byte_too_many_is_malformed)
 	struct ly_tpm_cmd cmd;
 
 	memcpy(buf, random8, sizeof(random8));
-	WANT_INT(ly_tpm_cmd_parse(buf, sizeof(buf), &cmd),
-	    LY_MALFORMED);
-	WANT_INT(ly_tpm_fault(buf, sizeof(buf)),
-	    LY_TPM_RC_COMMAND_SIZE);
+	WANT_INT(ly_tpm_cmd_parse(buf, sizeof(buf), &cmd), LY_MALFORMED);
+	WANT_INT(ly_tpm_fault(buf, sizeof(buf)), LY_TPM_RC_COMMAND_SIZE);
 }
 
 TEST(a_size_that_cannot_be_is_known_before_the_rest_comes)
@@ -58,10 +55,10 @@ TEST(a_size_that_cannot_be_is_known_before_the_rest_comes)
 	for (size_t i = 0; i < LY_COUNT(cases); i++) {
 		size_t size = 0;
 
-		WANT_INT(ly_tpm_size(cases[i].head, 6, LY_TPM_MAX,
-		    &size), cases[i].rc);
-		WANT_INT(ly_tpm_size(cases[i].head, 5, LY_TPM_MAX,
-		    &size), LY_SHORT);
+		WANT_INT(ly_tpm_size(cases[i].head, 6, LY_TPM_MAX, &size),
+		    cases[i].rc);
+		WANT_INT(ly_tpm_size(cases[i].head, 5, LY_TPM_MAX, &size),
+		    LY_SHORT);
 	}
 }
 
@@ -74,8 +71,7 @@ TEST(a_wrong_tag_is_answered_so_under_the_tag_of_tpm_1_2)
 	struct ly_tpm_cmd cmd;
 	struct ly_tpm_rsp rsp;
 
-	WANT_INT(ly_tpm_cmd_parse(old, sizeof(old), &cmd),
-	    LY_MALFORMED);
+	WANT_INT(ly_tpm_cmd_parse(old, sizeof(old), &cmd), LY_MALFORMED);
 	WANT_INT(ly_tpm_fault(old, sizeof(old)), LY_TPM_RC_BAD_TAG);
 	ly_tpm_answer(LY_TPM_RC_BAD_TAG, say);
 	WANT_MEM(say, says, sizeof(says));

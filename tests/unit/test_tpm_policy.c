@@ -109,8 +109,7 @@ TEST(what_changes_the_chip_for_others_is_denied_as_unknown)
 
 		WANT_INT(ask(&strict, plain(denied[i], OWNER), &say),
 		    LY_TPM_DENY);
-		WANT_INT(ly_tpm_rsp_parse(say.at, say.len, &rsp),
-		    LY_OK);
+		WANT_INT(ly_tpm_rsp_parse(say.at, say.len, &rsp), LY_OK);
 		WANT_INT(rsp.rc, LY_TPM_RC_COMMAND_CODE);
 		WANT_INT(say.rc, rsp.rc);
 		WANT(strlen(say.why) > 0);
@@ -126,8 +125,7 @@ TEST(what_a_guest_does_with_its_own_tpm_runs)
 	struct ly_tpm_say say;
 
 	for (size_t i = 0; i < LY_COUNT(run); i++)
-		WANT_INT(ask(&strict, plain(run[i], OWNER), &say),
-		    LY_TPM_RUN);
+		WANT_INT(ask(&strict, plain(run[i], OWNER), &say), LY_TPM_RUN);
 }
 
 TEST(each_command_of_the_specification_has_a_row)
@@ -157,10 +155,8 @@ TEST(clear_runs_only_where_it_is_allowed)
 
 	WANT_INT(ask(&strict, plain(LY_TPM_CC_CLEAR, LOCKOUT), &say),
 	    LY_TPM_DENY);
-	WANT_INT(ask(&lax, plain(LY_TPM_CC_CLEAR, LOCKOUT), &say),
-	    LY_TPM_RUN);
-	WANT_INT(ask(&lax, plain(LY_TPM_CC_CLEAR, PLATFORM), &say),
-	    LY_TPM_RUN);
+	WANT_INT(ask(&lax, plain(LY_TPM_CC_CLEAR, LOCKOUT), &say), LY_TPM_RUN);
+	WANT_INT(ask(&lax, plain(LY_TPM_CC_CLEAR, PLATFORM), &say), LY_TPM_RUN);
 	WANT_INT(ask(&lax, plain(0x127, PLATFORM), &say), LY_TPM_DENY);
 }
 
@@ -169,15 +165,11 @@ TEST(the_platform_hierarchy_looks_closed_wherever_it_is_named)
 	struct ly_tpm_say say;
 
 	/* CreatePrimary, NV_DefineSpace, EvictControl, PolicySecret */
-	WANT_INT(ask(&strict, plain(0x131, PLATFORM), &say),
-	    LY_TPM_DENY);
+	WANT_INT(ask(&strict, plain(0x131, PLATFORM), &say), LY_TPM_DENY);
 	WANT_INT(say.rc, LY_TPM_RC_HIERARCHY_H1);
-	WANT_INT(ask(&strict, plain(0x12a, PLATFORM), &say),
-	    LY_TPM_DENY);
-	WANT_INT(ask(&strict, plain(0x120, PLATFORM), &say),
-	    LY_TPM_DENY);
-	WANT_INT(ask(&strict, plain(0x151, PLATFORM), &say),
-	    LY_TPM_DENY);
+	WANT_INT(ask(&strict, plain(0x12a, PLATFORM), &say), LY_TPM_DENY);
+	WANT_INT(ask(&strict, plain(0x120, PLATFORM), &say), LY_TPM_DENY);
+	WANT_INT(ask(&strict, plain(0x151, PLATFORM), &say), LY_TPM_DENY);
 }
 
 TEST(firmware_that_closes_the_platform_is_told_it_has)
@@ -190,8 +182,8 @@ TEST(firmware_that_closes_the_platform_is_told_it_has)
 	    LY_TPM_FEIGN);
 	WANT_INT(say.len, sizeof(yes));
 	WANT_MEM(say.at, yes, sizeof(yes));
-	WANT_INT(ask(&strict, hierarchy_control(PLATFORM, PLATFORM, 0),
-	    &say), LY_TPM_FEIGN);
+	WANT_INT(ask(&strict, hierarchy_control(PLATFORM, PLATFORM, 0), &say),
+	    LY_TPM_FEIGN);
 }
 
 TEST(nothing_is_feigned_that_would_not_be_true)
@@ -207,10 +199,10 @@ TEST(nothing_is_feigned_that_would_not_be_true)
 	/* an HMAC session wants an HMAC back */
 	WANT_INT(ask(&strict, change_auth(PLATFORM, 0x02000000), &say),
 	    LY_TPM_DENY);
-	WANT_INT(ask(&strict, hierarchy_control(PLATFORM, OWNER, 0),
-	    &say), LY_TPM_DENY);
-	WANT_INT(ask(&strict, hierarchy_control(PLATFORM, PLATFORM, 1),
-	    &say), LY_TPM_DENY);
+	WANT_INT(ask(&strict, hierarchy_control(PLATFORM, OWNER, 0), &say),
+	    LY_TPM_DENY);
+	WANT_INT(ask(&strict, hierarchy_control(PLATFORM, PLATFORM, 1), &say),
+	    LY_TPM_DENY);
 	cut.len -= 1;
 	ly_wr_u32(&size, (uint32_t)cut.len);
 	WANT_INT(ask(&strict, cut, &say), LY_TPM_DENY);
@@ -237,17 +229,16 @@ TEST(a_second_startup_of_a_chip_that_cannot_be_reset_looks_like_the_first)
 	struct ly_tpm_say say = { .rc = 1 };
 
 	ly_tpm_answer(LY_TPM_RC_INITIALIZE, rsp);
-	WANT(ly_tpm_policy_answer(&stuck, LY_TPM_CC_STARTUP, rsp,
-	    sizeof(rsp), &say));
+	WANT(ly_tpm_policy_answer(&stuck, LY_TPM_CC_STARTUP, rsp, sizeof(rsp),
+	    &say));
 	WANT_INT(say.rc, LY_TPM_RC_SUCCESS);
 	WANT_INT(say.len, LY_TPM_HEAD);
-	WANT(!ly_tpm_policy_answer(&strict, LY_TPM_CC_STARTUP, rsp,
-	    sizeof(rsp), &say));
-	WANT(!ly_tpm_policy_answer(&stuck, 0x17b, rsp, sizeof(rsp),
+	WANT(!ly_tpm_policy_answer(&strict, LY_TPM_CC_STARTUP, rsp, sizeof(rsp),
 	    &say));
+	WANT(!ly_tpm_policy_answer(&stuck, 0x17b, rsp, sizeof(rsp), &say));
 	ly_tpm_answer(LY_TPM_RC_FAILURE, rsp);
-	WANT(!ly_tpm_policy_answer(&stuck, LY_TPM_CC_STARTUP, rsp,
-	    sizeof(rsp), &say));
+	WANT(!ly_tpm_policy_answer(&stuck, LY_TPM_CC_STARTUP, rsp, sizeof(rsp),
+	    &say));
 }
 
 TEST_MAIN()
