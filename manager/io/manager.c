@@ -101,7 +101,7 @@ ly_manager_conf_say(const struct ly_manager_conf *conf)
 {
 	ly_conf_say(ly_manager_keys, ly_manager_keys_n, "manager", NULL, conf);
 	for (unsigned i = 0; i < conf->peers_n; i++)
-		ly_conf_say(ly_manager_keys, ly_manager_keys_n, "peer *",
+		ly_conf_say(ly_manager_keys, ly_manager_keys_n, "peer",
 		    conf->peers[i].site, &conf->peers[i]);
 }
 
@@ -175,11 +175,13 @@ load_identity(struct ly_manager *m, struct ly_why *why)
 		.key = ly_manager_file(m, "manager.key", key),
 		.trust = ly_manager_file(m, "trust", trust),
 	};
-	enum ly_rc rc = ly_identity_load(&files, &m->ids, why);
+	struct ly_why at_first = { "" };
+	enum ly_rc rc = ly_identity_load(&files, &m->ids, &at_first);
 	const struct ly_peer *self;
 
 	if (rc != LY_OK)
-		return ly_fail_in(why, rc, "has `lanyard site init` been run?");
+		return ly_fail(why, rc, "%.200s (keys and certificates come"
+		    " from `lanyard site init`)", at_first.text);
 	self = ly_identity_self(m->ids);
 	if (self->role != LY_ROLE_MANAGER ||
 	    strcmp(self->site, m->conf.site) != 0 ||
