@@ -222,10 +222,12 @@ format-check:
 # --- installing --------------------------------------------------------------
 
 DATADIR = $(PREFIX)/share
+BASHDIR = $(DATADIR)/bash-completion/completions
 UNITDIR = $(PREFIX)/lib/systemd/system
 INSTALL ?= install
 UNITS := $(wildcard contrib/systemd/*.service)
 EXAMPLES := $(wildcard contrib/*.conf)
+COMPLETIONS := $(wildcard contrib/completion/*.bash)
 PAGES := $(wildcard man/*.1 man/*.5 man/*.7 man/*.8)
 section = $(MANDIR)/man$(subst .,,$(suffix $(1)))
 to = $(DESTDIR)$(1)
@@ -233,7 +235,8 @@ to = $(DESTDIR)$(1)
 INSTALLED = $(foreach p,$(PROGRAMS),$(call home,$(notdir $(p)))/$(notdir $(p))) \
 	$(foreach p,$(PAGES),$(call section,$(p))/$(notdir $(p))) \
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS))) \
-	$(addprefix $(DATADIR)/doc/lanyard/,$(notdir $(EXAMPLES)))
+	$(addprefix $(DATADIR)/doc/lanyard/,$(notdir $(EXAMPLES))) \
+	$(addprefix $(BASHDIR)/,$(notdir $(COMPLETIONS:.bash=)))
 home = $(if $(filter lanyard,$(1)),$(BINDIR),$(SBINDIR))
 
 # Units name their programs and files where they are installed.
@@ -252,6 +255,9 @@ install: all
 	$(Q)set -e; $(foreach e,$(EXAMPLES),\
 	$(INSTALL) -D -m 644 $(e) \
 	    $(call to,$(DATADIR))/doc/lanyard/$(notdir $(e));)
+	$(Q)set -e; $(foreach c,$(COMPLETIONS),\
+	$(INSTALL) -D -m 644 $(c) \
+	    $(call to,$(BASHDIR))/$(notdir $(c:.bash=));)
 	$(Q)printf '  INSTALL %s\n' $(addprefix $(DESTDIR),$(INSTALLED))
 
 uninstall:
