@@ -128,8 +128,8 @@ number_text(double v, enum ly_cell_kind kind)
 {
 	char text[LY_UNIT_TEXT];
 
-	if (kind == LY_CELL_TIME)
-		return time_text(v);
+	if (kind == LY_CELL_TIME || kind == LY_CELL_TIME_MS)
+		return time_text(kind == LY_CELL_TIME ? v : v / 1000);
 	if (kind == LY_CELL_SIZE)
 		ly_size_text(v, text);
 	else if (kind == LY_CELL_MIB)
@@ -196,8 +196,7 @@ somewhere(const json_t *list, const char *keys)
 static bool
 is_number(enum ly_cell_kind kind)
 {
-	return kind != LY_CELL_TEXT && kind != LY_CELL_YES &&
-	    kind != LY_CELL_UP && kind != LY_CELL_TIME;
+	return kind >= LY_CELL_NUMBER && kind <= LY_CELL_PERCENT;
 }
 
 void
@@ -229,68 +228,85 @@ ly_answer_table(FILE *to, const json_t *list, const struct ly_cell *cells,
 	ly_table_fini(&t);
 }
 
-/* Is `key` the beginning of one of these keys? */
+/* ---- pairs ---- */
+
+struct pairs {
+	struct ly_table table;
+	const struct ly_cell *cells;
+	size_t cells_n;
+};
+
+static void
+pair(struct pairs *p, const char *title, char *value)
+{
+	ly_table_cell(&p->table, title);
+	ly_table_cell(&p->table, value);
+	free(value);
+}
+
+/* Is `key` one of these keys? */
 static bool
 among(const char *key, const char *keys)
 {
 	size_t len = strlen(key);
 
 	while (*keys) {
-		size_t n = strcspn(keys, "|.");
+		size_t n = strcspn(keys, "|");
 
 		if (n == len && memcmp(key, keys, n) == 0)
 			return true;
-		keys += strcspn(keys, "|");
-		keys += *keys == '|';
+		keys += n + (keys[n] == '|');
 	}
 	return false;
 }
 
 static bool
-known(const char *key, const struct ly_cell *cells, size_t cells_n)
+known(const struct pairs *p, const char *key)
 {
-	for (size_t c = 0; c < cells_n; c++)
-		if (among(key, cells[c].keys))
+	for (size_t c = 0; c < p->cells_n; c++)
+		if (among(key, p->cells[c].keys))
 			return true;
-	return among(key, "ok|warnings");
+	return among(key, "ok|warnings|warning");
 }
 
+/* What no cell has shown, objects within objects as "a.b". */
 static void
-pair(FILE *to, const char *title, char *value, size_t width)
+pair_others(struct pairs *p, const json_t *object, const char *prefix,
+    unsigned depth)
 {
-	fputs(title, to);
-	for (size_t n = ly_width(title); n < width + 2; n++)
-		putc(' ', to);
-	fprintf(to, "%s\n", value);
-	free(value);
+	json_t *v, *o = (json_t *)(uintptr_t)object; /* only read */
+	const char *key;
+	char path[128];
+
+	json_object_foreach(o, key, v) {
+		ly_print(path, sizeof(path), "%s%s%s", prefix,
+		    prefix[0] ? "." : "", key);
+		if (known(p, path))
+			continue;
+		if (json_is_object(v) && depth > 0)
+			pair_others(p, v, path, depth - 1);
+		else
+			pair(p, path,
+			    ly_answer_text(v, &(struct ly_cell){ 0 }));
+	}
 }
 
 void
 ly_answer_pairs(FILE *to, const json_t *object, const struct ly_cell *cells,
     size_t cells_n)
 {
-	json_t *v, *o = (json_t *)(uintptr_t)object; /* only read */
-	size_t width = 0, c;
-	const char *key;
+	struct pairs p = { .cells = cells, .cells_n = cells_n };
 
-	for (c = 0; c < cells_n; c++)
-		if (ly_answer_get(object, cells[c].keys))
-			width = ly_max(width, ly_width(cells[c].title));
-	json_object_foreach(o, key, v) {
-		if (!known(key, cells, cells_n))
-			width = ly_max(width, ly_min(ly_width(key), 24));
-	}
-	for (c = 0; c < cells_n; c++)
-		if (ly_answer_get(object, cells[c].keys))
-			pair(to, cells[c].title,
-			    ly_answer_text(object, &cells[c]), width);
-	json_object_foreach(o, key, v) {
-		LY_AUTO(free) char *title = copy_of(key);
-
-		if (!known(key, cells, cells_n))
-			pair(to, title,
-			    ly_answer_text(v, &(struct ly_cell){ 0 }), width);
-	}
+	ly_table_column(&p.table, NULL, false);
+	ly_table_column(&p.table, NULL, false);
+	for (size_t c = 0; c < cells_n; c++)
+		if (cells[c].kind != LY_CELL_HIDDEN &&
+		    ly_answer_get(object, cells[c].keys))
+			pair(&p, cells[c].title,
+			    ly_answer_text(object, &cells[c]));
+	pair_others(&p, object, "", 2);
+	ly_table_print(&p.table, to);
+	ly_table_fini(&p.table);
 }
 
 void

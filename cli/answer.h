@@ -13,15 +13,17 @@
 
 enum ly_cell_kind {
 	LY_CELL_TEXT,
-	LY_CELL_NUMBER,
-	LY_CELL_SIZE, /* bytes */
-	LY_CELL_MIB,  /* MiB */
+	LY_CELL_YES,	 /* yes, no */
+	LY_CELL_UP,	 /* up, down */
+	LY_CELL_TIME,	 /* seconds since 1970, in local time */
+	LY_CELL_TIME_MS, /* the same in milliseconds */
+	LY_CELL_HIDDEN,	 /* known, and not for people */
+	LY_CELL_NUMBER,	 /* from here on: to the right */
+	LY_CELL_SIZE,	 /* bytes */
+	LY_CELL_MIB,	 /* MiB */
 	LY_CELL_MS,
 	LY_CELL_RATE, /* bytes a second */
 	LY_CELL_PERCENT,
-	LY_CELL_YES,  /* yes, no */
-	LY_CELL_UP,   /* up, down */
-	LY_CELL_TIME, /* seconds since 1970, in local time */
 };
 
 /* `keys`: the first that is there of "at|where"; "a.b" goes inside. */

@@ -276,6 +276,8 @@ static const struct ly_cell show_cells[] = {
 	{ "software", "software", LY_CELL_TEXT },
 	{ "tpms", "tpms", LY_CELL_TEXT },
 	{ "certificate until", "not_after", LY_CELL_TIME },
+	{ "VMs", "vms", LY_CELL_HIDDEN },
+	{ "guests", "guests", LY_CELL_HIDDEN },
 };
 
 struct one {
@@ -295,14 +297,53 @@ run_list(const struct ly_common *c, const void *args)
 	    "hosts", list_cells, LY_COUNT(list_cells));
 }
 
+static const struct ly_cell vm_cells[] = {
+	{ "VM", "vm|name", LY_CELL_TEXT },
+	{ "AT", "at", LY_CELL_TEXT },
+	{ "HOME", "home", LY_CELL_TEXT },
+	{ "TPM", "tpm", LY_CELL_TEXT },
+	{ "EPOCH", "epoch", LY_CELL_NUMBER },
+	{ "STATE", "state", LY_CELL_TEXT },
+};
+
+static const struct ly_cell guest_cells[] = {
+	{ "GUEST OF", "home_site", LY_CELL_TEXT },
+	{ "ID", "id", LY_CELL_TEXT },
+	{ "STATE", "state", LY_CELL_TEXT },
+};
+
+/* A list within the answer as a table of its own. */
+static void
+show_list(json_t *answer, const char *key, const struct ly_cell *cells,
+    size_t cells_n)
+{
+	const json_t *list = json_object_get(answer, key);
+
+	if (json_array_size(list) == 0)
+		return;
+	putchar('\n');
+	ly_answer_table(stdout, list, cells, cells_n, SIZE_MAX);
+}
+
 static int
 run_show(const struct ly_common *c, const void *args)
 {
 	const struct one *a = args;
+	LY_AUTO(json_decref) json_t *answer = NULL;
+	int status = ly_cli_ask_plain(c,
+	    ly_cli_request("host.show", "host", a->host, (char *)NULL), false,
+	    &answer);
 
-	return ly_cli_show(c,
-	    ly_cli_request("host.show", "host", a->host, (char *)NULL), "host",
-	    show_cells, LY_COUNT(show_cells));
+	if (status != LY_EXIT_DONE)
+		return status;
+	if (c->json) {
+		ly_answer_json(stdout, answer);
+		return LY_EXIT_DONE;
+	}
+	ly_answer_pairs(stdout, answer, show_cells, LY_COUNT(show_cells));
+	show_list(answer, "vms", vm_cells, LY_COUNT(vm_cells));
+	show_list(answer, "guests", guest_cells, LY_COUNT(guest_cells));
+	return LY_EXIT_DONE;
 }
 
 static int

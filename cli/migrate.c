@@ -196,25 +196,37 @@ static const struct ly_cell plan_cells[] = {
 	{ "STEP", "step|name", LY_CELL_TEXT },
 	{ "ASKS", "whom|party|asks", LY_CELL_TEXT },
 	{ "HOST", "host", LY_CELL_TEXT },
-	{ "STATE", "state|ok", LY_CELL_TEXT },
+	{ "HERE", "would|state", LY_CELL_TEXT },
 	{ "UNDO", "undo", LY_CELL_TEXT },
 	{ "WHAT", "what|text", LY_CELL_TEXT },
 };
 
-static void
-tell_plan(const struct migrate *a, const json_t *o)
+/* The plan, also of what would be refused: then the exit status says so. */
+static int
+tell_plan(const struct ly_common *c, const struct migrate *a, const json_t *o)
 {
 	LY_AUTO(free) char *from = ly_answer_word(o, "from|at");
 	LY_AUTO(free) char *to = ly_answer_word(o, "to");
+	LY_AUTO(free) char *why = ly_answer_word(o, "why");
 	const json_t *steps = ly_answer_get(o, "steps|plan");
+	bool no = json_is_false(json_object_get(o, "allowed"));
 
-	printf("%s would migrate%s%s to %s; nothing has been done.\n", a->vm,
-	    from ? " from " : "", from ? from : "", to ? to : a->to);
+	if (no)
+		fprintf(stderr, "lanyard: %s: %s\n", c->verb,
+		    why ? why : "it would be refused");
+	if (c->json)
+		ly_answer_json(stdout, o);
+	if (c->json || c->quiet)
+		return no ? LY_EXIT_FAILED : LY_EXIT_DONE;
+	printf("%s would %smigrate%s%s to %s; nothing has been done.\n", a->vm,
+	    no ? "not " : "", from ? " from " : "", from ? from : "",
+	    to ? to : a->to);
 	if (json_is_array(steps) && json_array_size(steps) > 0) {
 		putchar('\n');
 		ly_answer_table(stdout, steps, plan_cells, LY_COUNT(plan_cells),
 		    SIZE_MAX);
 	}
+	return no ? LY_EXIT_FAILED : LY_EXIT_DONE;
 }
 
 static void
@@ -268,12 +280,12 @@ run_migrate(const struct ly_common *c, const void *args)
 	free(w.id);
 	if (status != LY_EXIT_DONE)
 		return status;
+	if (a->dry_run)
+		return tell_plan(c, a, answer);
 	if (c->json)
 		ly_answer_json(stdout, answer);
 	else if (c->quiet)
 		return LY_EXIT_DONE;
-	else if (a->dry_run)
-		tell_plan(a, answer);
 	else if (a->wait)
 		tell_moved(a, answer);
 	else
@@ -310,16 +322,18 @@ static const struct ly_cell show_cells[] = {
 	{ "sent", "bytes", LY_CELL_SIZE },
 	{ "of", "total", LY_CELL_SIZE },
 	{ "remaining", "remaining", LY_CELL_SIZE },
-	{ "memory", "memory_bytes", LY_CELL_SIZE },
 	{ "rate", "rate", LY_CELL_RATE },
 	{ "dirty rate", "dirty_rate", LY_CELL_RATE },
 	{ "rest", "eta_ms", LY_CELL_MS },
 	{ "so far", "elapsed_ms", LY_CELL_MS },
-	{ "took", "total_ms", LY_CELL_MS },
-	{ "stopped", "downtime_ms", LY_CELL_MS },
+	{ "memory sent", "result.memory_bytes|memory_bytes", LY_CELL_SIZE },
+	{ "took", "result.total_ms|total_ms", LY_CELL_MS },
+	{ "stopped", "result.downtime_ms|downtime_ms", LY_CELL_MS },
 	{ "epoch", "epoch", LY_CELL_NUMBER },
-	{ "begun", "begun|started", LY_CELL_TIME },
-	{ "ended", "ended", LY_CELL_TIME },
+	{ "begun", "started_ms", LY_CELL_TIME_MS },
+	{ "in this state since", "since_ms", LY_CELL_TIME_MS },
+	{ "commands before", "commands_before", LY_CELL_NUMBER },
+	{ "commands after", "commands_after", LY_CELL_NUMBER },
 };
 
 static int

@@ -281,8 +281,9 @@ static const struct ly_cell show_cells[] = {
 	{ "site", "site", LY_CELL_TEXT },
 	{ "manager", "manager|name", LY_CELL_TEXT },
 	{ "software", "software|version", LY_CELL_TEXT },
-	{ "address", "address", LY_CELL_TEXT },
+	{ "listens at", "listen|address", LY_CELL_TEXT },
 	{ "certificate until", "not_after", LY_CELL_TIME },
+	{ "CA", "ca", LY_CELL_HIDDEN },
 };
 
 static const struct ly_cell peer_cells[] = {
@@ -290,6 +291,7 @@ static const struct ly_cell peer_cells[] = {
 	{ "ADDRESS", "address", LY_CELL_TEXT },
 	{ "LINK", "up|connected|state", LY_CELL_UP },
 	{ "SINCE", "since", LY_CELL_TIME },
+	{ "WHY", "why", LY_CELL_TEXT },
 };
 
 static int

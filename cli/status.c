@@ -30,6 +30,7 @@ static const struct ly_cell peer_cells[] = {
 	{ "ADDRESS", "address", LY_CELL_TEXT },
 	{ "LINK", "up|connected|state", LY_CELL_UP },
 	{ "SINCE", "since", LY_CELL_TIME },
+	{ "WHY", "why", LY_CELL_TEXT },
 };
 
 static const struct ly_cell host_cells[] = {
@@ -94,6 +95,29 @@ print_section(const struct section *s, const json_t *answer)
 		printf("... and %zu more: lanyard %s\n", n - ROWS_MOST, s->all);
 }
 
+/* {"at", "host", "vm", "text"}, or a text alone. */
+static void
+print_alarm(const json_t *v)
+{
+	static const struct ly_cell at = { .keys = "at", .kind = LY_CELL_TIME };
+	LY_AUTO(free) char *when = ly_answer_text(v, &at);
+	LY_AUTO(free) char *host = ly_answer_word(v, "host");
+	LY_AUTO(free) char *vm = ly_answer_word(v, "vm");
+	LY_AUTO(free)
+	char *text = json_is_object(v) ?
+	    ly_answer_word(v, "text|why") :
+	    ly_answer_text(v, &(struct ly_cell){ 0 });
+
+	printf("ALARM");
+	if (strcmp(when, "-") != 0)
+		printf(" %s", when);
+	if (host)
+		printf(" %s", host);
+	if (vm)
+		printf(" %s", vm);
+	printf(": %s\n", text ? text : "?");
+}
+
 static void
 print_alarms(const json_t *answer)
 {
@@ -104,12 +128,7 @@ print_alarms(const json_t *answer)
 	if (json_array_size(list) > 0)
 		putchar('\n');
 	json_array_foreach(list, i, v) {
-		LY_AUTO(free)
-		char *text = ly_answer_text(v,
-		    &(struct ly_cell){
-			.keys = json_is_object(v) ? "text|why|what" : NULL });
-
-		printf("ALARM: %s\n", text);
+		print_alarm(v);
 	}
 }
 

@@ -165,13 +165,14 @@ void
 ly_table_print(const struct ly_table *t, FILE *to)
 {
 	size_t width[LY_COLUMNS_MAX] = { 0 };
+	bool titles = t->columns > 0 && t->title[0];
 
-	for (unsigned c = 0; c < t->columns; c++)
+	for (unsigned c = 0; titles && c < t->columns; c++)
 		width[c] = ly_width(t->title[c]);
 	for (size_t i = 0; i < t->cells_n; i++)
 		width[i % t->columns] = ly_max(width[i % t->columns],
 		    ly_width(t->cells[i]));
-	for (unsigned c = 0; c < t->columns; c++)
+	for (unsigned c = 0; titles && c < t->columns; c++)
 		print_cell(t, c, t->title[c], width[c], to);
 	for (size_t i = 0; i < t->cells_n; i++)
 		print_cell(t, (unsigned)(i % t->columns), t->cells[i],

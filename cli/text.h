@@ -25,8 +25,8 @@ size_t ly_width(const char *text);
  * aligned columns. The memory goes with ly_table_fini. */
 #define LY_COLUMNS_MAX 12
 struct ly_table {
-	const char *title[LY_COLUMNS_MAX];
-	bool right[LY_COLUMNS_MAX]; /* numbers */
+	const char *title[LY_COLUMNS_MAX]; /* the first NULL: no heading */
+	bool right[LY_COLUMNS_MAX];	   /* numbers */
 	unsigned columns;
 	char **cells;
 	size_t cells_n, cells_most;

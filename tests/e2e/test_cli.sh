@@ -355,12 +355,20 @@ grep -q "$(printf '\033')" "$tmp/err" && no "an escape came through"
 
 it "one VM is shown with its definition and what is new"
 says vm.show <<'END'
-{"ok":true,"vm":"web1","at":"north/n1","definition":{"memory_mb":2048},"future":7}
+{"ok":true,"vm":"web1","at":"north/n1","definition":{"memory_mb":2048,"serial":true},"record":{"epoch":4,"state":"held"},"future":7}
 END
 run vm show web1
 exits 0
-out "2 GiB"
-out "future"
+cat >"$tmp/want" <<'END'
+vm                 web1
+at                 north/n1
+memory             2 GiB
+definition.serial  yes
+record.epoch       4
+record.state       held
+future             7
+END
+cmp -s "$tmp/want" "$tmp/out" || no "not the pairs that were expected"
 asked '{"do":"vm.show","vm":"web1"}'
 
 it "a refusal ends with 1 and the manager's reason"
@@ -402,6 +410,34 @@ asked '{"do":"host.show","host":"n1"}'
 run site show
 exits 0
 asked '{"do":"site.show"}'
+
+it "a host is shown with the VMs it has to do with"
+says host.show <<'END'
+{"ok":true,"site":"north","host":"n1","address":"10.0.0.1:7010","connected":true,"tpms":["tpm0"],"vms":[{"vm":"web1","at":"south/s2","home":"north/n1","epoch":4,"state":"running"}],"guests":[]}
+END
+run host show n1
+exits 0
+cat >"$tmp/want" <<'END'
+host     n1
+site     north
+address  10.0.0.1:7010
+agent    up
+tpms     tpm0
+
+VM    AT        HOME      EPOCH  STATE
+web1  south/s2  north/n1      4  running
+END
+cmp -s "$tmp/want" "$tmp/out" || no "not what was expected"
+
+it "a site is shown without its certificate, which is in the JSON"
+says site.show <<'END'
+{"ok":true,"site":"north","manager":"spiffe://north/manager/m1","listen":"10.0.0.1:7000","ca":"-----BEGIN\n","peers":[{"site":"south","address":"","connected":false,"why":"it does not answer"}]}
+END
+run site show
+exits 0
+out "it does not answer"
+out "10.0.0.1:7000"
+! grep -q BEGIN "$tmp/out" || no "the certificate is shown"
 
 # --- site trust, host add ----------------------------------------------------
 
@@ -585,6 +621,29 @@ exits 0
 out "nothing has been done"
 out "authorise"
 
+it "a dry run of what would be refused ends with 1 and the reason"
+says migrate <<'END'
+{"ok":true,"allowed":false,"why":"web1 is off","steps":[{"step":"authorise","whom":"home","would":"web1 is off"}]}
+END
+run migrate web1 --to south/s2 --dry-run
+exits 1
+err "web1 is off"
+out "would not migrate"
+run migrate web1 --to south/s2 --dry-run --json
+exits 1
+out '"allowed":false'
+
+it "a migration is shown with its result"
+says migrate.show <<'END'
+{"ok":true,"migration":"m-9","vm":"web1","from":"north/n1","to":"south/s2","home":"north/n1","state":"cleaned","fate":"claimed","epoch":4,"started_ms":1000000000000,"result":{"memory_bytes":190840832,"total_ms":1234,"downtime_ms":21,"new":1}}
+END
+run migrate show m-9
+exits 0
+out "182 MiB"
+out "21 ms"
+out "2001-09-09 01:46:40"
+out "result.new"
+
 # --- answers that are none ---------------------------------------------------
 
 it "an answer that is not ours is an error, not a crash"
@@ -622,14 +681,14 @@ err "may or may not be done"
 
 it "status is a page: site, hosts, VMs, migrations, alarms"
 says status <<'END'
-{"ok":true,"site":"north","manager":"m1","store":"sqlite","peers":[{"site":"south","address":"10.1.0.1:7000","up":true}],"hosts":[{"host":"n1","site":"north","address":"10.0.0.1:7010","up":true,"tpms":["tpm0","tpm1"]}],"vms":[{"vm":"web1","at":"north/n1","home":"north/n1","epoch":3,"state":"running"}],"migrations":[{"migration":"m-9","vm":"web1","from":"north/n1","to":"south/s2","state":"copying","percent":50,"rate":327155712,"eta_ms":1640}],"alarms":["south/s2 has gone"]}
+{"ok":true,"site":"north","manager":"m1","store":"sqlite","peers":[{"site":"south","address":"10.1.0.1:7000","up":true}],"hosts":[{"host":"n1","site":"north","address":"10.0.0.1:7010","up":true,"tpms":["tpm0","tpm1"]}],"vms":[{"vm":"web1","at":"north/n1","home":"north/n1","epoch":3,"state":"running"}],"migrations":[{"migration":"m-9","vm":"web1","from":"north/n1","to":"south/s2","state":"copying","percent":50,"rate":327155712,"eta_ms":1640}],"alarms":[{"at":1000000000,"host":"south/s2","vm":"web1","text":"it has gone"}]}
 END
 run status
 exits 0
 out "site north, manager m1, store sqlite"
 out "tpm0, tpm1"
 out "312 MiB/s"
-out "ALARM: south/s2 has gone"
+out "ALARM 2001-09-09 01:46:40 south/s2 web1: it has gone"
 
 it "status on a site with nothing says what to do next"
 echo '{"ok":true,"site":"north","peers":[],"hosts":[],"vms":[]}' | says status
