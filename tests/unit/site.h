@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 static char site_root[64];
+static pid_t site_owner;
 
 static int
 site_remove(const char *path, const struct stat *st, int type,
@@ -28,7 +29,8 @@ site_remove(const char *path, const struct stat *st, int type,
 static inline void
 site_sweep(void)
 {
-	nftw(site_root, site_remove, 16, FTW_DEPTH | FTW_PHYS);
+	if (getpid() == site_owner) /* and not a child of the test */
+		nftw(site_root, site_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* A path in the directory; good until the eighth call after. */
@@ -45,6 +47,7 @@ site_path(const char *fmt, ...)
 		strcpy(site_root, "/tmp/lytest-XXXXXX");
 		if (!mkdtemp(site_root))
 			abort();
+		site_owner = getpid();
 		atexit(site_sweep);
 	}
 	snprintf(out, sizeof(text[0]), "%s/", site_root);
