@@ -118,7 +118,9 @@ time_text(double s)
 	char text[64] = "?";
 	struct tm tm;
 
-	if (s >= 0 && s < 1e11 && localtime_r(&at, &tm))
+	if (s == 0)
+		return copy_of("-");
+	if (s > 0 && s < 1e11 && localtime_r(&at, &tm))
 		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
 	return copy_of(text);
 }

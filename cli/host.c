@@ -204,31 +204,39 @@ write_all(const struct adding *h)
 	return LY_EXIT_DONE;
 }
 
+/* The manager says where it listens; "anywhere" is no place to dial. */
+static void
+print_manager(const json_t *answer)
+{
+	LY_AUTO(free)
+	char *at = ly_answer_word(answer, "manager_address|manager");
+	bool good = at && ly_address_good(at);
+
+	if (good && strncmp(at, "0.0.0.0:", 8) != 0 &&
+	    strncmp(at, "[::]:", 5) != 0)
+		printf("manager = %s\n", at);
+	else
+		printf("manager = THE_MANAGERS_HOST%s\n",
+		    good ? strrchr(at, ':') : ":PORT");
+}
+
 static void
 tell_add(const struct adding *h)
 {
-	const struct ly_cell manager = { .keys = "manager_address|manager" };
-	const json_t *at = ly_answer_get(h->answer, "manager_address|manager");
-	LY_AUTO(free) char *text = ly_answer_text(h->answer, &manager);
+	const char *address = h->a->address;
 
 	printf("Host %s may join; its certificate and whom it believes are in "
 	       "%s.\nCopy that to the host%s, and into its agent's "
-	       "configuration:\n\n"
-	       "[agent]\n"
-	       "cert = %s\n"
-	       "key = %s\n"
-	       "trust = %s\n"
-	       "address = %s\n"
-	       "manager = %s\n\n"
-	       "[tpm tpm0]\n"
-	       "tcti = device:/dev/tpmrm0\n\n"
-	       "Then: lanyard-agent -t -c FILE, and start the agent.\n",
-	    h->a->name, h->dir, h->a->csr ? "" : " (the key as well)", h->cert,
-	    h->a->csr ? "FILE OF THE REQUEST'S KEY" : h->key, h->trust,
-	    h->a->address,
-	    json_is_string(at) && ly_address_good(text) ?
-		text :
-		"HOST:PORT OF THE MANAGER");
+	       "configuration:\n\n",
+	    h->a->name, h->dir, h->a->csr ? "" : " (the key as well)");
+	printf("[agent]\ncert = %s\nkey = %s\ntrust = %s\n", h->cert,
+	    h->a->csr ? "/FILE/OF/THE/KEY" : h->key, h->trust);
+	printf("listen = %s%s\naddress = %s\n",
+	    address[0] == '[' ? "[::]" : "0.0.0.0", strrchr(address, ':'),
+	    address);
+	print_manager(h->answer);
+	printf("\n[tpm tpm0]\ntcti = device:/dev/tpmrm0\n\n"
+	       "Then: lanyard-agent -t -c FILE, and start the agent.\n");
 }
 
 static int

@@ -161,6 +161,14 @@ path_good(const char *text)
 }
 
 static bool
+id_good(const char *text)
+{
+	struct ly_id id;
+
+	return ly_id_parse(text, &id) == LY_OK;
+}
+
+static bool
 file_good(const char *text)
 {
 	return text[0] != '\0' && text_good(text);
@@ -179,7 +187,7 @@ static const struct {
 	    "a name: 1 to 63 of a-z, 0-9, '.', '_', '-'" },
 	[LY_OPT_VM] = { ly_name_good, "a VM's name or id" },
 	[LY_OPT_HOST] = { host_good, "HOST or SITE/HOST" },
-	[LY_OPT_ID] = { ly_name_good, "the id of a migration" },
+	[LY_OPT_ID] = { id_good, "the id of a migration" },
 	[LY_OPT_ADDRESS] = { ly_address_good, "HOST:PORT" },
 	[LY_OPT_PATH] = { path_good, "an absolute path" },
 	[LY_OPT_FILE] = { file_good, "a file's name" },

@@ -27,7 +27,7 @@ ly_cli_list(const struct ly_common *c, json_t *request, const char *key,
 	if (json_array_size(list) > 0)
 		ly_answer_table(stdout, list, cells, cells_n, SIZE_MAX);
 	else if (!c->quiet)
-		fprintf(stderr, "lanyard: there are no %s\n", key);
+		fprintf(stderr, "lanyard: %s: there are none\n", c->verb);
 	return LY_EXIT_DONE;
 }
 

@@ -337,7 +337,7 @@ END
 run host list
 exits 0
 no_out
-err "no hosts"
+err "there are none"
 
 it "what a peer wrote cannot steer the terminal"
 says vm.list <<'END'
@@ -459,13 +459,15 @@ exits 1
 it "host add leaves a key, a certificate, trust, and lines for the agent"
 echo '{"ok":true,"site":"north"}' | says site.show
 says host.add <<'END'
-{"ok":true,"site":"north","cert":"CERT\n","trust":{"north":"CA\n","south":"CB\n"}}
+{"ok":true,"site":"north","manager":"m.north.example:7000","cert":"CERT\n","trust":{"north":"CA\n","south":"CB\n"}}
 END
 run host add n1 --address 10.0.0.1:7010 --out "$tmp/n1"
 exits 0
 out "cert = $tmp/n1/host.pem"
 out "key = $tmp/n1/host.key"
 out "address = 10.0.0.1:7010"
+out "listen = 0.0.0.0:7010"
+out "manager = m.north.example:7000"
 [ "$(cat "$tmp/n1/host.pem")" = CERT ] || no "host.pem"
 [ "$(cat "$tmp/n1/trust/south.pem")" = CB ] || no "trust/south.pem"
 [ "$(stat -c %a "$tmp/n1/host.key")" = 600 ] || no "mode of host.key"
@@ -638,6 +640,9 @@ says migrate.show <<'END'
 {"ok":true,"migration":"m-9","vm":"web1","from":"north/n1","to":"south/s2","home":"north/n1","state":"cleaned","fate":"claimed","epoch":4,"started_ms":1000000000000,"result":{"memory_bytes":190840832,"total_ms":1234,"downtime_ms":21,"new":1}}
 END
 run migrate show m-9
+exits 2
+err "not the id of a migration"
+run migrate show 0b0e7a4e-0000-4000-8000-000000000001
 exits 0
 out "182 MiB"
 out "21 ms"
