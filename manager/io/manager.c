@@ -43,6 +43,8 @@ const struct ly_conf_key ly_manager_keys[] = {
 	    "for how long a ticket may be used"),
 	KEY(cert_days, LY_CONF_UINT, 3650, false, "365",
 	    "for how long a host's certificate is good"),
+	KEY(host_lost_seconds, LY_CONF_UINT, 3600, false, "30",
+	    "a source gone for so long while it copies is given up"),
 	{ "peer *", "address", LY_CONF_ADDRESS,
 	    offsetof(struct ly_fed_conf, address), LY_ADDR_MAX, 0, true, NULL,
 	    "where the manager of site NAME listens" },
@@ -84,9 +86,10 @@ ly_manager_conf_read(const char *path, struct ly_manager_conf *out,
 	    out, why);
 	if (rc != LY_OK)
 		return rc;
-	if (!out->ticket_minutes || !out->cert_days)
+	if (!out->ticket_minutes || !out->cert_days || !out->host_lost_seconds)
 		return ly_fail(why, LY_REFUSED,
-		    "%s: [manager] ticket_minutes and cert_days: 1 or more",
+		    "%s: [manager] ticket_minutes,"
+		    " cert_days and host_lost_seconds: 1 or more",
 		    path);
 	for (unsigned i = 0; i < out->peers_n; i++)
 		if (strcmp(out->peers[i].site, out->site) == 0)
@@ -180,15 +183,18 @@ load_identity(struct ly_manager *m, struct ly_why *why)
 	const struct ly_peer *self;
 
 	if (rc != LY_OK)
-		return ly_fail(why, rc, "%.200s (keys and certificates come"
-		    " from `lanyard site init`)", at_first.text);
+		return ly_fail(why, rc,
+		    "%.200s (keys and certificates come"
+		    " from `lanyard site init`)",
+		    at_first.text);
 	self = ly_identity_self(m->ids);
 	if (self->role != LY_ROLE_MANAGER ||
 	    strcmp(self->site, m->conf.site) != 0 ||
 	    strcmp(self->name, m->conf.name) != 0)
 		return ly_fail(why, LY_REFUSED,
 		    "%s is for %s, but the configuration says site %s, name"
-		    " %s", cert, self->id, m->conf.site, m->conf.name);
+		    " %s",
+		    cert, self->id, m->conf.site, m->conf.name);
 	return LY_OK;
 }
 

@@ -25,8 +25,7 @@
 #define LY_RELAYS_MAX 4096u /* of them, for one other site; then LY_BUSY */
 #define LY_MOVES_MAX 16384u /* migrations open; then refused */
 #define LY_ALARMS_KEPT 50
-#define LY_WATCHERS_MAX 8   /* callers who wait for one migration */
-#define LY_SOURCE_LOST_S 30 /* gone so long while copying: given up */
+#define LY_WATCHERS_MAX 8 /* callers who wait for one migration */
 #define LY_TICK_MS 250
 
 struct ly_fed_conf {
@@ -42,6 +41,7 @@ struct ly_manager_conf {
 	char socket[104];
 	uint64_t ticket_minutes;
 	uint64_t cert_days;
+	uint64_t host_lost_seconds;
 	struct ly_fed_conf peers[LY_FEDS_MAX];
 	unsigned peers_n;
 };

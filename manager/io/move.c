@@ -55,6 +55,14 @@ say(struct ly_move *mv, json_t *event)
 	json_decref(event);
 }
 
+/* What the agents measured comes first. */
+static void
+put_unless(json_t *o, const char *key, uint64_t v)
+{
+	if (!json_object_get(o, key))
+		json_object_set_new(o, key, json_integer((json_int_t)v));
+}
+
 static json_t *
 outcome(const struct ly_move *mv)
 {
@@ -82,16 +90,11 @@ outcome(const struct ly_move *mv)
 	json_object_set_new(out, "migrated",
 	    json_boolean(r->fate == LY_FATE_CLAIMED));
 	json_object_set_new(out, "epoch", json_integer((json_int_t)r->epoch));
-	json_object_set_new(out, "commands_before",
-	    json_integer((json_int_t)r->commands_before));
-	json_object_set_new(out, "commands_after",
-	    json_integer((json_int_t)r->commands_after));
-	if (!json_object_get(out, "total_ms"))
-		json_object_set_new(out, "total_ms",
-		    json_integer((json_int_t)(r->changed - r->started)));
-	if (mv->has_progress && !json_object_get(out, "downtime_ms"))
-		json_object_set_new(out, "downtime_ms",
-		    json_integer((json_int_t)mv->progress.downtime_ms));
+	put_unless(out, "commands_before", r->commands_before);
+	put_unless(out, "commands_after", r->commands_after);
+	put_unless(out, "total_ms", r->changed - r->started);
+	if (mv->has_progress)
+		put_unless(out, "downtime_ms", mv->progress.downtime_ms);
 	return out;
 }
 
@@ -391,6 +394,7 @@ static void
 moved(struct ly_move *mv)
 {
 	json_t *ev = json_object();
+	char id[LY_ID_TEXT];
 
 	ly_log(LY_NOTICE, "migration", "%s to %s/%s: %s", mv->row.vm_name,
 	    mv->row.to_site, mv->row.to_host,
@@ -399,6 +403,8 @@ moved(struct ly_move *mv)
 	json_object_set_new(ev, "step",
 	    json_string(ly_saga_state_name(mv->saga.rec.state)));
 	json_object_set_new(ev, "state", json_string("begun"));
+	json_object_set_new(ev, "migration",
+	    json_string(ly_id_text(&mv->row.id, id)));
 	say(mv, ev);
 	place_vm(mv);
 	if (mv->saga.rec.state == LY_SAGA_DOUBT) {
@@ -683,7 +689,7 @@ watch_source(struct ly_move *mv)
 	}
 	if (!mv->source_gone)
 		mv->source_gone = now;
-	if (now - mv->source_gone < LY_SOURCE_LOST_S * 1000)
+	if (now - mv->source_gone < mv->m->conf.host_lost_seconds * 1000)
 		return;
 	note(mv, "the source %s/%s was lost", from.site, from.name);
 	tell(mv, LY_SAGA_HOST_LOST);

@@ -59,7 +59,7 @@ ly_shown_parse(const struct ly_done *d, struct ly_shown *out,
 	memset(out, 0, sizeof(*out));
 	good = text_of(j, "state", out->state, sizeof(out->state)) &&
 	    text_of(j, "holder", out->holder, sizeof(out->holder)) &&
-	    text_of(j, "mig", out->mig, sizeof(out->mig)) &&
+	    text_of(j, "migration", out->mig, sizeof(out->mig)) &&
 	    number_of(j, "epoch", &out->epoch) &&
 	    number_of(j, "seq", &out->seq) && out->state[0];
 	json_decref(j);

@@ -262,7 +262,7 @@ on_started(struct ly_manager *m, void *arg, const struct ly_done *d)
 		end_said(j, &j->to, d);
 		return;
 	}
-	vm->epoch = d->epoch;
+	vm->epoch = ly_max(d->epoch, j->shown.epoch + 1);
 	vm->known = true;
 	vm->state = LY_VM_RUNNING;
 	if (ly_vm_save(m, vm, NULL, "started", NULL) != LY_OK)

@@ -20,9 +20,9 @@ struct fake_vm {
 	char name[LY_NAME_MAX], home[LY_SPIFFE_MAX];
 	char holder[LY_SPIFFE_MAX]; /* empty: detached */
 	uint64_t epoch, seq;
-	enum ly_fate fate; /* of `mig` */
+	enum ly_fate fate;    /* of `mig` */
 	struct ly_id settled; /* the last one with a fate */
-	unsigned rights; /* of the last ticket that was shown */
+	unsigned rights;      /* of the last ticket that was shown */
 };
 
 struct fake_world {
@@ -40,7 +40,7 @@ struct fake {
 	struct ly_identity *ids;
 	struct ly_net *net;
 	struct ly_conn *conn;
-	bool open, off; /* off: does not dial */
+	bool open, off;		   /* off: does not dial */
 	enum fake_mood mood[0x60]; /* by type */
 	unsigned asked[0x60];
 	unsigned last_flag; /* of SETTLE and ASK */
@@ -64,8 +64,10 @@ fake_vm_of(struct fake_world *w, const struct ly_id *id)
 static void
 fake_report(struct fake *f, struct fake_vm *vm, enum ly_vmstate_kind state)
 {
-	struct ly_vmstate s = { .vm = vm->id, .state = (uint8_t)state,
-		.epoch = vm->epoch, .seq = vm->seq };
+	struct ly_vmstate s = { .vm = vm->id,
+		.state = (uint8_t)state,
+		.epoch = vm->epoch,
+		.seq = vm->seq };
 	struct ly_peer home;
 
 	if (!f->open || ly_spiffe_parse(vm->home, &home, NULL) != LY_OK)
@@ -166,10 +168,16 @@ fake_prepare(struct fake *f, const struct ly_start *s, struct fake_vm *vm,
 static void
 fake_progress(struct fake *f, const struct fake_vm *vm)
 {
-	struct ly_progress p = { .vm = vm->id, .mig = vm->mig,
-		.phase = LY_PHASE_COPY, .bytes = 50, .total = 100,
-		.remaining = 50, .rate = 1000, .dirty_rate = 10,
-		.elapsed_ms = 50, .commands = vm->seq };
+	struct ly_progress p = { .vm = vm->id,
+		.mig = vm->mig,
+		.phase = LY_PHASE_COPY,
+		.bytes = 50,
+		.total = 100,
+		.remaining = 50,
+		.rate = 1000,
+		.dirty_rate = 10,
+		.elapsed_ms = 50,
+		.commands = vm->seq };
 	struct ly_peer home;
 
 	SITE_OK(ly_spiffe_parse(vm->home, &home, &why));
@@ -237,9 +245,10 @@ static void
 fake_do(struct fake *f, unsigned type, const union ly_any *m)
 {
 	struct ly_done d = { .req = m->request.req };
-	const struct ly_id *id = type == LY_BIND ? &m->bind.vm :
+	const struct ly_id *id = type == LY_BIND   ? &m->bind.vm :
 	    type == LY_START || type == LY_PREPARE ? &m->start.vm :
-	    type == LY_COPY ? &m->copy.vm : &m->request.vm;
+	    type == LY_COPY			   ? &m->copy.vm :
+						     &m->request.vm;
 	struct fake_vm *vm = fake_vm_of(f->w, id);
 
 	/* A host knows a VM of another home by what it is told. */
@@ -264,7 +273,8 @@ fake_on_frame(struct ly_conn *c, unsigned type, const union ly_any *m,
     void *arg, struct ly_why *why)
 {
 	struct fake *f = arg;
-	struct ly_done no = { .req = m->request.req, .rc = LY_REFUSED,
+	struct ly_done no = { .req = m->request.req,
+		.rc = LY_REFUSED,
 		.why = "in a bad mood" };
 
 	(void)why;
@@ -344,8 +354,9 @@ fake_up(struct fake *f, struct fake_world *w, const char *site,
 	ly_copy(f->name, sizeof(f->name), name);
 	ly_spiffe_host(site, name, f->id);
 	ly_print(f->manager, sizeof(f->manager), "127.0.0.1:%u", port);
-	f->ids = site_load(site_path("%s-%s", site, name) +
-	    strlen(site_root) + 1, "trust");
+	f->ids = site_load(site_path("%s-%s", site, name) + strlen(site_root) +
+		1,
+	    "trust");
 	SITE_OK(ly_net_new(w->loop, f->ids, "fake 0", &f->net, &why));
 	uv_timer_init(w->loop, &f->redial);
 	f->redial.data = f;

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -228,8 +229,8 @@ want_ok(int s, const char *line)
 	json_t *a = ask(s, line);
 
 	if (!json_is_true(json_object_get(a, "ok")))
-		test_fail(__FILE__, __LINE__, "%s: %s: %s", line,
-		    text(a, "rc"), text(a, "why"));
+		test_fail(__FILE__, __LINE__, "%s: %s: %s", line, text(a, "rc"),
+		    text(a, "why"));
 	json_decref(a);
 }
 
@@ -240,8 +241,8 @@ want_no(int s, const char *line, const char *rc, const char *why)
 
 	if (json_is_true(json_object_get(a, "ok")) ||
 	    strcmp(text(a, "rc"), rc) != 0 || !strstr(text(a, "why"), why))
-		test_fail(__FILE__, __LINE__, "%s: %s: %s", line,
-		    text(a, "rc"), text(a, "why"));
+		test_fail(__FILE__, __LINE__, "%s: %s: %s", line, text(a, "rc"),
+		    text(a, "why"));
 	json_decref(a);
 }
 
@@ -349,12 +350,13 @@ init_site(int s)
 		 site_path("%s/manager.key", n)) == 0);
 	site_copy(site_path("%s-m1.pem", n), site_path("%s/manager.pem", n));
 	site_copy(site_path("%s.ca.pem", n), site_path("%s/ca.pem", n));
-	site_copy(site_path("%s.ca.pem", n), site_path("%s/trust/%s.pem", n, n));
+	site_copy(site_path("%s.ca.pem", n),
+	    site_path("%s/trust/%s.pem", n, n));
 	WANT(rename(site_path("%s.ca.key", n), site_path("%s/ca.key", n)) == 0);
 	ly_print(conf, sizeof(conf),
 	    "[manager]\nsite = %s\nlisten = 127.0.0.1:%u\nstate = %s\n"
-	    "socket = %s\n", n, managers[s].port, site_path("%s", n),
-	    site_path("%s.sock", n));
+	    "socket = %s\nhost_lost_seconds = 1\n",
+	    n, managers[s].port, site_path("%s", n), site_path("%s.sock", n));
 	write_text(site_path("%s.conf", n), conf);
 }
 
@@ -455,8 +457,9 @@ web1(void)
 	scene();
 	good_moods();
 	if (!there) {
-		want_ok(NORTH, "{\"do\":\"vm.add\",\"name\":\"web1\",\"home\":"
-			       "\"n1\",\"definition\":{\"memory\":256}}");
+		want_ok(NORTH,
+		    "{\"do\":\"vm.add\",\"name\":\"web1\",\"home\":"
+		    "\"n1\",\"definition\":{\"memory\":256}}");
 		there = true;
 	}
 	if (!world.vm[0].holder[0])
@@ -536,8 +539,10 @@ TEST(an_unknown_host_or_vm_says_which_exist)
 	    "north/n1");
 	want_no(NORTH, "{\"do\":\"vm.show\",\"vm\":\"web9\"}", "unknown",
 	    "no VM \"web9\"");
-	want_no(NORTH, "{\"do\":\"vm.add\",\"name\":\"x\",\"home\":\"s1\","
-		       "\"definition\":{}}", "refused", "not a host of this");
+	want_no(NORTH,
+	    "{\"do\":\"vm.add\",\"name\":\"x\",\"home\":\"s1\","
+	    "\"definition\":{}}",
+	    "refused", "not a host of this");
 }
 
 TEST(a_line_that_is_no_request_is_answered_and_the_next_one_is_heard)
@@ -577,8 +582,10 @@ TEST(a_vm_is_added_started_and_shown_with_its_homes_record)
 	want_vm(NORTH, "web1", "north/n1", "running");
 	want_no(NORTH, "{\"do\":\"vm.start\",\"vm\":\"web1\",\"host\":\"n2\"}",
 	    "refused", "runs at north/n1 already");
-	want_no(NORTH, "{\"do\":\"vm.add\",\"name\":\"web1\",\"home\":\"n1\","
-		       "\"definition\":{}}", "refused", "already");
+	want_no(NORTH,
+	    "{\"do\":\"vm.add\",\"name\":\"web1\",\"home\":\"n1\","
+	    "\"definition\":{}}",
+	    "refused", "already");
 	want_no(NORTH, "{\"do\":\"vm.remove\",\"vm\":\"web1\"}", "refused",
 	    "stop it first");
 }
@@ -591,8 +598,9 @@ TEST(a_dry_run_asks_nobody_and_names_what_is_not_in_this_version)
 
 	web1();
 	memset(fakes[S1].asked, 0, sizeof(fakes[S1].asked));
-	a = ask(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"south/s1\""
-		       ",\"dry_run\":true}");
+	a = ask(NORTH,
+	    "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"south/s1\""
+	    ",\"dry_run\":true}");
 	json_array_foreach(json_object_get(a, "steps"), i, step)
 		if (strcmp(text(step, "would"), "not in this version") == 0)
 			unbuilt++;
@@ -607,8 +615,9 @@ TEST(a_migration_to_another_site_and_back_moves_the_vm_and_not_its_home)
 	struct fake_vm *vm = web1();
 	json_t *a;
 
-	a = ask(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
-		       "\"wait\":true}");
+	a = ask(NORTH,
+	    "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
+	    "\"wait\":true}");
 	WANT(json_is_true(json_object_get(a, "ok")));
 	WANT(json_is_true(json_object_get(a, "migrated")));
 	WANT_STR(text(a, "from"), "north/n1");
@@ -644,8 +653,10 @@ TEST(a_second_migration_is_refused_while_one_runs)
 	a = ask(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\"}");
 	WANT(strlen(text(a, "migration")) == 36);
 	until_asked(N1, LY_COPY, 1);
-	want_no(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"n2\","
-		       "\"wait\":true}", "busy", "copying");
+	want_no(NORTH,
+	    "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"n2\","
+	    "\"wait\":true}",
+	    "busy", "copying");
 	want_no(NORTH, "{\"do\":\"vm.stop\",\"vm\":\"web1\"}", "busy",
 	    "migrated");
 	fake_let_go(&fakes[N1]);
@@ -661,8 +672,10 @@ TEST(a_destination_that_refuses_leaves_the_vm_where_it_was)
 	web1();
 	fakes[S1].mood[LY_PREPARE] = FAKE_REFUSES;
 	fakes[S1].asked[LY_DROP] = 0;
-	want_no(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
-		       "\"wait\":true}", "refused", "in a bad mood");
+	want_no(NORTH,
+	    "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
+	    "\"wait\":true}",
+	    "refused", "in a bad mood");
 	WANT_INT(fakes[S1].asked[LY_DROP], 1);
 	WANT_INT(world.vm[0].fate, LY_FATE_ABORTED);
 	want_vm(NORTH, "web1", "north/n1", "running");
@@ -673,8 +686,10 @@ TEST(a_source_that_cannot_tell_is_settled_by_the_home)
 	web1();
 	fakes[N1].mood[LY_COPY] = FAKE_REFUSES; /* and says no fate */
 	fakes[N1].asked[LY_SETTLE] = 0;
-	want_no(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
-		       "\"wait\":true}", "refused", "copy at north/n1");
+	want_no(NORTH,
+	    "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
+	    "\"wait\":true}",
+	    "refused", "copy at north/n1");
 	WANT_INT(fakes[N1].asked[LY_SETTLE], 1);
 	WANT_INT(fakes[N1].last_flag, LY_FATE_ABORTED);
 }
@@ -684,9 +699,10 @@ TEST(a_migration_to_a_dead_host_is_refused_at_once)
 	web1();
 	fake_cut(&fakes[S1]);
 	want_hosts(NORTH, 2);
-	want_no(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
-		       "\"wait\":true}", "refused",
-	    "the destination south/s1 is not connected");
+	want_no(NORTH,
+	    "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
+	    "\"wait\":true}",
+	    "refused", "the destination south/s1 is not connected");
 	fakes[S1].off = false;
 	want_hosts(NORTH, 3);
 }
@@ -706,6 +722,84 @@ TEST(a_source_that_is_cut_off_and_comes_back_is_asked_again)
 	move_here();
 	want_vm(NORTH, "web1", "north/n2", "running");
 	want_idle(NORTH, "web1");
+	migrate("n1");
+}
+
+TEST(a_source_that_is_lost_is_settled_by_the_home_and_told_on_its_return)
+{
+	web1();
+	migrate("n2"); /* the home must not be the one that is lost */
+	fakes[N2].mood[LY_COPY] = FAKE_HOLDS;
+	fakes[N2].asked[LY_COPY] = fakes[N2].asked[LY_SETTLE] = 0;
+	fakes[S1].asked[LY_DROP] = 0;
+	want_ok(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\"}");
+	until_asked(N2, LY_COPY, 1);
+	fake_cut(&fakes[N2]);
+	until_asked(S1, LY_DROP, 1);
+	WANT_INT(world.vm[0].fate, LY_FATE_ABORTED);
+	want_vm(NORTH, "web1", "north/n2", "down at north/n2 (host lost)");
+	fakes[N2].has_held = false;
+	good_moods();
+	fakes[N2].off = false;
+	until_asked(N2, LY_SETTLE, 1);
+	WANT_INT(fakes[N2].last_flag, LY_FATE_ABORTED);
+	want_idle(NORTH, "web1");
+	want_vm(NORTH, "web1", "north/n2", "running");
+	migrate("n1");
+}
+
+TEST(a_vm_of_a_lost_source_starts_elsewhere_and_the_source_is_not_resumed)
+{
+	web1();
+	migrate("n2");
+	fakes[N2].mood[LY_COPY] = FAKE_HOLDS;
+	fakes[N2].asked[LY_COPY] = fakes[N2].asked[LY_SETTLE] = 0;
+	fakes[S1].asked[LY_DROP] = 0;
+	want_ok(NORTH, "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\"}");
+	until_asked(N2, LY_COPY, 1);
+	fake_cut(&fakes[N2]);
+	until_asked(S1, LY_DROP, 1);
+	want_vm(NORTH, "web1", "north/n2", "down at north/n2 (host lost)");
+	want_ok(NORTH, "{\"do\":\"vm.start\",\"vm\":\"web1\",\"force\":true}");
+	fakes[N2].has_held = false;
+	fakes[N2].here = NULL;
+	good_moods();
+	fakes[N2].off = false;
+	want_hosts(NORTH, 3);
+	want_vm(NORTH, "web1", "north/n1", "running");
+	WANT_INT(fakes[N2].asked[LY_SETTLE], 0);
+}
+
+TEST(a_full_disk_refuses_the_step_and_status_says_so)
+{
+	struct rlimit was, full = { 0, 0 };
+	json_t *a;
+
+	web1();
+	WANT(prlimit(managers[NORTH].pid, RLIMIT_FSIZE, NULL, &was) == 0);
+	full.rlim_max = was.rlim_max;
+	WANT(prlimit(managers[NORTH].pid, RLIMIT_FSIZE, &full, NULL) == 0);
+	fakes[S1].asked[LY_PREPARE] = 0;
+	want_no(NORTH,
+	    "{\"do\":\"migrate\",\"vm\":\"web1\",\"to\":\"s1\","
+	    "\"wait\":true}",
+	    "outside", "written down");
+	want_no(NORTH,
+	    "{\"do\":\"vm.add\",\"name\":\"web2\",\"home\":\"n1\","
+	    "\"definition\":{}}",
+	    "outside", "lanyard.db");
+	WANT_INT(fakes[S1].asked[LY_PREPARE], 0);
+	a = ask(NORTH, "{\"do\":\"status\"}");
+	WANT_STR(text(a, "site"), "north");
+	WANT(strcmp(text(a, "store"), "good") != 0);
+	WANT_INT(json_array_size(json_object_get(a, "vms")), 1);
+	WANT_INT(json_array_size(json_object_get(a, "migrations")), 0);
+	json_decref(a);
+	WANT(prlimit(managers[NORTH].pid, RLIMIT_FSIZE, &was, NULL) == 0);
+	migrate("s1");
+	a = ask(NORTH, "{\"do\":\"status\"}");
+	WANT_STR(text(a, "store"), "good");
+	json_decref(a);
 	migrate("n1");
 }
 
@@ -790,7 +884,8 @@ TEST(another_sites_manager_killed_in_the_middle_changes_nothing)
 	good_moods();
 	start_manager(SOUTH);
 	until_asked(S1, LY_PREPARE, 2);
-	for (int i = 0; i < 300 && strcmp(world.vm[0].holder, fakes[S1].id); i++)
+	for (int i = 0; i < 300 && strcmp(world.vm[0].holder, fakes[S1].id);
+	     i++)
 		turn(20);
 	move_here();
 	want_vm(NORTH, "web1", "south/s1", "running");
@@ -912,8 +1007,11 @@ TEST(a_host_is_no_manager_whatever_it_says_it_is)
 
 TEST(another_sites_manager_may_not_ask_for_vms_that_are_not_its_own)
 {
-	struct ly_start s = { .req = 1, .host = "n1", .origin = "south",
-		.name = "evil", .home = "spiffe://north/host/n1" };
+	struct ly_start s = { .req = 1,
+		.host = "n1",
+		.origin = "south",
+		.name = "evil",
+		.home = "spiffe://north/host/n1" };
 	struct ly_request r = { .req = 2, .host = "n1", .origin = "south" };
 	struct ly_net *net = NULL;
 	struct ly_identity *ids;
@@ -953,6 +1051,7 @@ TEST(another_sites_manager_may_not_ask_for_vms_that_are_not_its_own)
 	    0);
 	start_manager(SOUTH);
 	want_hosts(NORTH, 3);
+	ly_identity_free(ids); /* its net is long closed */
 }
 
 TEST(a_vm_is_stopped_started_at_another_site_and_removed)
@@ -960,8 +1059,9 @@ TEST(a_vm_is_stopped_started_at_another_site_and_removed)
 	web1();
 	want_ok(NORTH, "{\"do\":\"vm.stop\",\"vm\":\"web1\"}");
 	want_vm(NORTH, "web1", "north/n1", "off");
-	want_ok(NORTH, "{\"do\":\"vm.start\",\"vm\":\"web1\",\"host\":"
-		       "\"south/s1\"}");
+	want_ok(NORTH,
+	    "{\"do\":\"vm.start\",\"vm\":\"web1\",\"host\":"
+	    "\"south/s1\"}");
 	want_vm(NORTH, "web1", "south/s1", "running");
 	want_ok(NORTH, "{\"do\":\"vm.stop\",\"vm\":\"web1\"}");
 	want_no(NORTH, "{\"do\":\"host.remove\",\"host\":\"n1\"}", "refused",
