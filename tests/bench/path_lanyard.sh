@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+#
+# lanyard as a path: one site, a home with N TPMs (sockets of a null TPM of
+# its own) and another host, where N VMs of foreign hypervisors have their
+# endpoints. What is measured is the two agents.
+. "${LAB_TOP:=$here/../..}/tests/lab/lab.sh"
+LAB_TOP=$(cd "$LAB_TOP" && pwd)
+
+lab_spawn() {
+	lab_name=$1
+	spawn "$@"
+	LAB_PID=$SPAWNED
+	echo "$LAB_PID" >"$LAB/$lab_name.pid"
+}
+
+# A name in front of the numbers keeps socket paths short.
+path_lanyard_start() {
+	lanyard_n=$1
+	lanyard_runs=$((${lanyard_runs:-0} + 1))
+	LAB=$T/l$lanyard_runs
+	mkdir -p "$LAB"
+	LAB_RTT=0
+	spawn null "$BIN/nulltpm" -u "$LAB/tpm" -n "$lanyard_n"
+	lab_site s
+	lab_manager_start s || return 1
+	lanyard_host h "[tpm t]" "tcti = socket:$LAB/tpm.%d" \
+		"count = $lanyard_n" || return 1
+	lanyard_home=$LAB_PID
+	lanyard_host a || return 1
+	PIDS=$lanyard_home,$LAB_PID
+	lanyard_i=0
+	while [ "$lanyard_i" -lt "$lanyard_n" ]; do
+		lab_cli s --quiet vm add "$lanyard_i" --home h \
+			--tpm "t$lanyard_i" --memory 1 --external &&
+			lab_cli s --quiet vm start "$lanyard_i" --host a ||
+			return 1
+		lanyard_i=$((lanyard_i + 1))
+	done
+	EP=ctrl:$LAB/a/run/%d/tpm.ctrl
+}
+
+# lanyard_host NAME [LINE...]: the home is DELAY_MS away from the other.
+lanyard_host() {
+	lanyard_name=$1
+	shift
+	mkdir -p "$LAB/$lanyard_name"
+	free_port
+	lanyard_port=$PORT
+	wan_between "$lanyard_port" || return 1
+	lab_cli s --quiet host add "$lanyard_name" \
+		--address "127.0.0.1:$PORT" --out "$LAB/$lanyard_name" \
+		>/dev/null || return 1
+	{
+		cat <<-CONF
+		[agent]
+		cert = $LAB/$lanyard_name/host.pem
+		key = $LAB/$lanyard_name/host.key
+		trust = $LAB/$lanyard_name/trust
+		listen = 127.0.0.1:$lanyard_port
+		address = 127.0.0.1:$PORT
+		manager = 127.0.0.1:$(cat "$LAB/s/port")
+		state = $LAB/$lanyard_name/state
+		run = $LAB/$lanyard_name/run
+		CONF
+		[ $# = 0 ] || printf '%s\n' "$@"
+	} >"$LAB/$lanyard_name/agent.conf"
+	lab_spawn "agent-$lanyard_name" "$BUILD/lanyard-agent" \
+		-c "$LAB/$lanyard_name/agent.conf"
+	lab_wait 20 "agent $lanyard_name" lab_up s "$lanyard_name"
+}
+
+# The migration stream is measured with QEMU (migrate.sh), not by a pump.
+path_lanyard_no_bulk=1

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# A whole lanyard on one machine, for the demo, the end-to-end tests and the
+# bench: sites, managers, hosts, agents, and a software TPM in the place of
+# each host's chip, reached through the TCTI layer as a chip would be.
+#
+#	. tests/lab/lab.sh
+#	lab_begin NAME			scratch in $LAB, cleaned up at exit
+#	lab_site north			CA, manager; its socket: $(lab_socket north)
+#	lab_peers north south		they trust and dial one another
+#	lab_host north a [CHIPS]	certificate, chips (1), agent
+#	lab_cli north vm list		lanyard, talking to that site
+#
+# Everything started is stopped by pid at exit. Ports are of the loopback.
+# LAB_RTT=MS puts a relay before every host and manager that others dial.
+
+: "${BUILD:=build}"
+case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+LAB_TOP=$PWD
+LAB_PIDS=
+LAB_SITES=
+LAB_RTT=${LAB_RTT:-0}
+
+lab_say() {
+	printf '%s\n' "$*" >&2
+}
+
+lab_die() {
+	lab_say "lab: $*"
+	exit 1
+}
+
+# lab_wait SECONDS WHAT COMMAND...: until it succeeds; WHAT is for the error.
+lab_wait() {
+	lab_left=$(($1 * 20)) lab_what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		lab_left=$((lab_left - 1))
+		[ $lab_left -gt 0 ] || { lab_say "lab: no $lab_what in time"; return 1; }
+		sleep 0.05
+	done
+}
+
+lab_begin() {
+	LAB=$(mktemp -d "${TMPDIR:-/tmp}/ly-$1.XXXXXX") || exit 1
+	: >"$LAB/pids"
+	trap lab_end EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+}
+
+lab_end() {
+	lab_status=$?
+	trap - EXIT INT TERM HUP
+	# Agents leave their QEMUs running, so those are named by their own files.
+	for lab_f in "$LAB"/*/run/*/qemu.pid; do
+		[ -f "$lab_f" ] && kill "$(cat "$lab_f")" 2>/dev/null
+	done
+	while read -r lab_pid _; do
+		kill "$lab_pid" 2>/dev/null
+	done <"$LAB/pids"
+	lab_left=60
+	while [ $lab_left -gt 0 ] && lab_alive; do
+		lab_left=$((lab_left - 1))
+		sleep 0.05
+	done
+	while read -r lab_pid _; do
+		kill -9 "$lab_pid" 2>/dev/null
+	done <"$LAB/pids"
+	if [ -n "${LAB_KEEP:-}" ]; then
+		lab_say "lab: kept in $LAB"
+	else
+		rm -rf "$LAB"
+	fi
+	exit $lab_status
+}
+
+lab_alive() {
+	while read -r lab_pid _; do
+		kill -0 "$lab_pid" 2>/dev/null && return 0
+	done <"$LAB/pids"
+	return 1
+}
+
+# lab_spawn NAME COMMAND...: in the background, its words in $LAB/NAME.log.
+lab_spawn() {
+	lab_name=$1
+	shift
+	"$@" >>"$LAB/$lab_name.log" 2>&1 </dev/null &
+	LAB_PID=$!
+	echo "$LAB_PID $lab_name" >>"$LAB/pids"
+	echo "$LAB_PID" >"$LAB/$lab_name.pid"
+}
+
+# lab_kill NAME [SIGNAL]: and waits for its end.
+lab_kill() {
+	lab_pid=$(cat "$LAB/$1.pid")
+	kill "-${2:-TERM}" "$lab_pid" 2>/dev/null
+	wait "$lab_pid" 2>/dev/null
+	grep -v "^$lab_pid " "$LAB/pids" >"$LAB/pids.new"
+	mv "$LAB/pids.new" "$LAB/pids"
+}
+
+lab_listening() {
+	lab_hex=$(printf ':%04X ' "$1")
+	cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q "$lab_hex.*: *0A\|$lab_hex[0-9A-F:]* 0A"
+}
+
+# A port nobody listens on, different at each call: sets LAB_PORT.
+lab_port() {
+	if [ -f "$LAB/port" ]; then
+		LAB_PORT=$(cat "$LAB/port")
+	else
+		LAB_PORT=$((20000 + ($$ * 37) % 12000))
+	fi
+	LAB_PORT=$((LAB_PORT + 1))
+	while lab_listening "$LAB_PORT"; do
+		LAB_PORT=$((LAB_PORT + 1))
+	done
+	echo "$LAB_PORT" >"$LAB/port"
+}
+
+# The address others dial for 127.0.0.1:$1: sets LAB_ADDRESS.
+lab_address() {
+	LAB_ADDRESS=127.0.0.1:$1
+	[ "$LAB_RTT" != 0 ] || return 0
+	lab_inner=$1
+	lab_port
+	LAB_ADDRESS=127.0.0.1:$LAB_PORT
+	lab_spawn "relay-$lab_inner" "$BUILD/bench/wanrelay" -d "$((LAB_RTT / 2))" \
+		-s "$LAB/relay-$lab_inner.ctl" \
+		"tcp:127.0.0.1:$LAB_PORT=tcp:127.0.0.1:$lab_inner"
+	lab_wait 5 "relay" lab_listening "$LAB_PORT"
+}
+
+lab_socket() {
+	echo "$LAB/$1/manager.sock"
+}
+
+lab_cli() {
+	lab_site_=$1
+	shift
+	"$BUILD/lanyard" --manager "$LAB/$lab_site_/manager.sock" "$@"
+}
+
+lab_manager_start() {
+	lab_spawn "manager-$1" "$BUILD/lanyard-manager" -c "$LAB/$1/manager.conf"
+	lab_wait 20 "manager of $1" lab_cli "$1" site show || {
+		cat "$LAB/manager-$1.log" >&2
+		return 1
+	}
+}
+
+# lab_site NAME: initialised; started by lab_peers or lab_manager_start.
+lab_site() {
+	mkdir -p "$LAB/$1"
+	"$BUILD/lanyard" site init --site "$1" --state "$LAB/$1/state" \
+		>"$LAB/$1/init.txt" || lab_die "site init $1"
+	lab_port
+	echo "$LAB_PORT" >"$LAB/$1/port"
+	lab_address "$LAB_PORT"
+	echo "$LAB_ADDRESS" >"$LAB/$1/address"
+	cat >"$LAB/$1/manager.conf" <<-CONF
+	[manager]
+	site = $1
+	listen = 127.0.0.1:$(cat "$LAB/$1/port")
+	state = $LAB/$1/state
+	socket = $LAB/$1/manager.sock
+	CONF
+	LAB_SITES="$LAB_SITES $1"
+}
+
+# lab_peers A B: each has the other's CA and address; starts both managers.
+lab_peers() {
+	cp "$LAB/$1/state/ca.pem" "$LAB/$2/state/trust/$1.pem"
+	cp "$LAB/$2/state/ca.pem" "$LAB/$1/state/trust/$2.pem"
+	printf '[peer %s]\naddress = %s\n' "$2" "$(cat "$LAB/$2/address")" \
+		>>"$LAB/$1/manager.conf"
+	printf '[peer %s]\naddress = %s\n' "$1" "$(cat "$LAB/$1/address")" \
+		>>"$LAB/$2/manager.conf"
+	lab_manager_start "$1" && lab_manager_start "$2" ||
+		lab_die "managers do not start"
+}
+
+# lab_chip HOST N: a TPM that is always powered, as a chip is.
+lab_chip() {
+	mkdir -p "$LAB/$1/chip$2"
+	lab_spawn "chip-$1-$2" swtpm socket --tpm2 \
+		--tpmstate "dir=$LAB/$1/chip$2" --flags not-need-init \
+		--server "type=unixio,path=$LAB/$1/chip$2.sock" \
+		--ctrl "type=unixio,path=$LAB/$1/chip$2.sock.ctrl"
+	lab_wait 10 "chip $2 of $1" [ -S "$LAB/$1/chip$2.sock" ]
+}
+
+lab_agent_start() {
+	lab_spawn "agent-$1" "$BUILD/lanyard-agent" -c "$LAB/$1/agent.conf"
+}
+
+lab_up() {
+	lab_cli "$1" --json host show "$2" | grep -q '"connected": *true'
+}
+
+# lab_host SITE HOST [CHIPS]
+lab_host() {
+	mkdir -p "$LAB/$2"
+	lab_port
+	lab_own=$LAB_PORT
+	lab_address "$lab_own"
+	lab_cli "$1" host add "$2" --address "$LAB_ADDRESS" --out "$LAB/$2" \
+		>"$LAB/$2/add.txt" || lab_die "host add $2"
+	cat >"$LAB/$2/agent.conf" <<-CONF
+	[agent]
+	cert = $LAB/$2/host.pem
+	key = $LAB/$2/host.key
+	trust = $LAB/$2/trust
+	listen = 127.0.0.1:$lab_own
+	address = $LAB_ADDRESS
+	manager = 127.0.0.1:$(cat "$LAB/$1/port")
+	state = $LAB/$2/state
+	run = $LAB/$2/run
+	CONF
+	lab_n=0
+	while [ $lab_n -lt "${3:-1}" ]; do
+		lab_chip "$2" $lab_n || lab_die "chip"
+		printf '[tpm chip%s]\ntcti = swtpm:path=%s\n' $lab_n \
+			"$LAB/$2/chip$lab_n.sock" >>"$LAB/$2/agent.conf"
+		lab_n=$((lab_n + 1))
+	done
+	lab_agent_start "$2"
+	lab_wait 20 "agent of $2" lab_up "$1" "$2" || {
+		cat "$LAB/agent-$2.log" >&2
+		exit 1
+	}
+}
+
+# lab_tpm HOST CHIP COMMAND...: tpm2-tools on the chip itself, past the agent.
+lab_tpm() {
+	lab_chip_=$LAB/$1/chip$2.sock
+	shift 2
+	TPM2TOOLS_TCTI=swtpm:path=$lab_chip_ "$@"
+}
+
+# lab_json KEY: the value of a top-level key of the object on standard input.
+lab_json() {
+	tr -d '\n' | sed -n "s/.*\"$1\": *\"\{0,1\}\([^,\"}]*\).*/\1/p"
+}
