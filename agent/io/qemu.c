@@ -63,9 +63,12 @@ on_gone(uv_handle_t *handle)
 	free(q);
 }
 
+/* Once: a listener of the exit may leave us from within it. */
 static void
 let_go(struct ly_qemu *q)
 {
+	if (uv_is_closing((uv_handle_t *)&q->timer))
+		return;
 	if (q->qmp)
 		ly_qmp_close(ly_take(q->qmp));
 	q->ready = false;

@@ -326,6 +326,8 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *m, void *arg,
 	if (type != LY_READY || !ly_id_same(&m->ready.mig, &s->mig))
 		return ly_fail(why, LY_MALFORMED,
 		    "a stream's destination sent a frame of type %#x", type);
+	if (m->ready.rc == LY_OK && !s->resumed_ms)
+		s->resumed_ms = wall_ms() - ly_conn_rtt_ms(c) / 2;
 	feed(s, (struct ly_source_event){ .kind = LY_SRC_READY,
 	    .rc = m->ready.rc });
 	return LY_OK;

@@ -33,7 +33,8 @@ struct ly_source_result {
 	const char *why;	/* for the operator; "" when MOVED */
 	bool won;		/* we stopped the guest before QEMU did */
 	uint64_t stopped_ms;	/* CLOCK_REALTIME, 0: it never was */
-	uint64_t resumed_ms;	/* STAYED: the same, when it ran on */
+	uint64_t resumed_ms;	/* the same, when it ran on: here (STAYED), or
+				 * there: when READY came, less half an RTT */
 	uint64_t qemu_downtime_ms; /* as QEMU counts */
 	uint64_t bytes;		/* of QEMU's stream */
 	uint64_t total_ms;

@@ -62,6 +62,7 @@ struct vm {
 	struct ly_id mig;
 	bool want_release; /* RELEASE goes as soon as the TPM is idle */
 	uint64_t commands_before; /* seq when the migration began */
+	uint64_t fate_epoch; /* as the home told it with the fate */
 	uint64_t state_bytes; /* of TPM state given to QEMU's stream: none */
 
 	/* Who waits for DONE; 0: nobody. */

@@ -127,6 +127,7 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	struct ly_vms *vms = vm->vms;
 	bool moved = r->end == LY_SOURCE_MOVED;
 	enum ly_fate fate = moved ? LY_FATE_CLAIMED : LY_FATE_ABORTED;
+	uint64_t epoch = moved ? vm->fate_epoch : vm->core.epoch;
 	char value[512];
 
 	ly_print(value, sizeof(value),
@@ -141,9 +142,8 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	    (unsigned long long)vm->commands_before,
 	    (unsigned long long)vm->core.seq);
 	vm->source = NULL;
-	ly_vm_remember(vms, &vm->mig, r->rc, fate, vm->core.epoch, r->why,
-	    value);
-	done(vms, vm->copy_req, r->rc, fate, vm->core.epoch, r->why, value);
+	ly_vm_remember(vms, &vm->mig, r->rc, fate, epoch, r->why, value);
+	done(vms, vm->copy_req, r->rc, fate, epoch, r->why, value);
 	vm->copy_req = 0;
 	if (moved) {
 		ly_log(LY_NOTICE, vm->name, "moved: %s", value);
@@ -388,6 +388,7 @@ told_release(struct vm *vm, const struct ly_away_todo *t)
 static void
 told_fate(struct vm *vm, const struct ly_away_todo *t)
 {
+	vm->fate_epoch = t->epoch;
 	if (vm->source)
 		ly_source_fate(vm->source, t->rc, t->fate);
 }
