@@ -23,8 +23,7 @@ check(const struct ly_api_request *r)
 			abort();
 		if (text && (k->kind != LY_KEY_TEXT || strlen(text) > k->most))
 			abort();
-		if (k->kind == LY_KEY_UINT &&
-		    ly_api_uint(r, k->name) > k->most)
+		if (k->kind == LY_KEY_UINT && ly_api_uint(r, k->name) > k->most)
 			abort();
 	}
 }

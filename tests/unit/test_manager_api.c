@@ -89,11 +89,14 @@ TEST(what_is_no_request_is_refused_with_what_was_expected)
 	refused("{\"do\":\"vm.stop\",\"vm\":\"a\",\"force\":1}",
 	    "true or false");
 	refused("{\"do\":\"migrate\",\"vm\":\"a\",\"to\":\"b\","
-		"\"downtime_ms\":600001}", "at most 600000");
+		"\"downtime_ms\":600001}",
+	    "at most 600000");
 	refused("{\"do\":\"migrate\",\"vm\":\"a\",\"to\":\"b\","
-		"\"bandwidth\":-1}", "a number, 0 or more");
+		"\"bandwidth\":-1}",
+	    "a number, 0 or more");
 	refused("{\"do\":\"vm.add\",\"name\":\"a\",\"home\":\"b\","
-		"\"definition\":[]}", "an object");
+		"\"definition\":[]}",
+	    "an object");
 	refused("{\"do\":\"status\",\"wathc\":true}", "no key \"wathc\"");
 }
 
