@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A spawned QEMU is watched as a child, an adopted one by its pidfd. Its
+ * Both a QEMU we started and an adopted one are watched by their pidfd. Its
  * monitor may be lost and opened again while the process lives; only the end
  * of the process ends the struct. `open` counts libuv's handles.
  */
 #include "agent/io/qemu.h"
 
+#include "agent/io/spawn.h"
 #include "lib/io/file.h"
 #include "lib/io/log.h"
 
@@ -32,7 +33,6 @@ struct ly_qemu {
 	bool ready, was_ready, mute, adopted;
 	unsigned quitting; /* steps taken to end it */
 	unsigned open;
-	uv_process_t child;
 	uv_poll_t watch;
 	uv_timer_t timer;
 	int pid, pidfd, log_fd;
@@ -73,10 +73,7 @@ let_go(struct ly_qemu *q)
 		ly_qmp_close(ly_take(q->qmp));
 	q->ready = false;
 	uv_close((uv_handle_t *)&q->timer, on_gone);
-	if (q->adopted)
-		uv_close((uv_handle_t *)&q->watch, on_gone);
-	else
-		uv_close((uv_handle_t *)&q->child, on_gone);
+	uv_close((uv_handle_t *)&q->watch, on_gone);
 }
 
 /* Joins what QEMU said in this run, but for its warnings, into one line; when
@@ -134,20 +131,23 @@ over(struct ly_qemu *q, int status)
 }
 
 static void
-on_exit_child(uv_process_t *child, int64_t status, int term_signal)
+on_end(uv_poll_t *watch, int status, int events)
 {
-	struct ly_qemu *q = child->data;
+	struct ly_qemu *q = watch->data;
 
-	if (!uv_is_closing((uv_handle_t *)child))
-		over(q, term_signal ? 128 + term_signal : (int)status);
-}
-
-static void
-on_exit_other(uv_poll_t *watch, int status, int events)
-{
 	(void)status;
 	(void)events;
-	over(watch->data, -1);
+	over(q, q->adopted ? -1 : ly_spawn_reap(q->pid));
+}
+
+static enum ly_rc
+watch(struct ly_qemu *q, struct ly_why *why)
+{
+	if (uv_poll_init(q->loop, &q->watch, q->pidfd))
+		return ly_fail(why, LY_OUTSIDE, "cannot watch a process");
+	q->watch.data = q;
+	uv_poll_start(&q->watch, UV_READABLE, on_end);
+	return LY_OK;
 }
 
 void
@@ -161,10 +161,7 @@ ly_qemu_leave(struct ly_qemu *q)
 static void
 hit(struct ly_qemu *q, int sig)
 {
-	if (q->pidfd >= 0)
-		syscall(SYS_pidfd_send_signal, q->pidfd, sig, NULL, 0);
-	else
-		uv_process_kill(&q->child, sig);
+	syscall(SYS_pidfd_send_signal, q->pidfd, sig, NULL, 0);
 }
 
 static void
@@ -415,7 +412,7 @@ open_log(struct ly_qemu *q, struct ly_why *why)
 }
 
 static enum ly_rc
-new(uv_loop_t *loop, const struct ly_qemu_params *params,
+make(uv_loop_t *loop, const struct ly_qemu_params *params,
     const struct ly_qemu_ops *ops, void *arg, struct ly_qemu **out,
     struct ly_why *why)
 {
@@ -453,31 +450,21 @@ new(uv_loop_t *loop, const struct ly_qemu_params *params,
 static enum ly_rc
 spawn(struct ly_qemu *q, char **argv, struct ly_why *why)
 {
-	uv_stdio_container_t stdio[3] = {
-		{ .flags = UV_IGNORE },
-		{ .flags = UV_INHERIT_FD, .data.fd = q->log_fd },
-		{ .flags = UV_INHERIT_FD, .data.fd = q->log_fd },
-	};
-	uv_process_options_t options = {
-		.file = argv[0],
-		.args = argv,
-		.exit_cb = on_exit_child,
-		.flags = UV_PROCESS_DETACHED,
-		.stdio = stdio,
-		.stdio_count = 3,
-	};
 	char path[LY_PATH_LEN + 16];
-	int rc;
+	enum ly_rc rc;
 
 	path_of(q, "qmp.sock", path);
 	unlink(path); /* of one before it, or we would speak to nobody */
-	rc = uv_spawn(q->loop, &q->child, &options);
-	q->child.data = q;
-	if (rc)
-		return ly_fail(why, LY_OUTSIDE, "%s: %s", argv[0],
-		    uv_strerror(rc));
-	q->pid = q->child.pid;
-	return LY_OK;
+	rc = ly_spawn(argv, q->log_fd, &q->pid, &q->pidfd, why);
+	return rc ? rc : watch(q, why);
+}
+
+/* It is not watched, so there is one handle less to close. */
+static void
+give_up(struct ly_qemu *q)
+{
+	q->open = 1;
+	uv_close((uv_handle_t *)&q->timer, on_gone);
 }
 
 enum ly_rc
@@ -503,11 +490,11 @@ ly_qemu_start(uv_loop_t *loop, const struct ly_qemu_params *params,
 	rc = ly_definition_argv(params->definition, &p, &argv, why);
 	if (rc)
 		return rc;
-	rc = new(loop, params, ops, arg, &q, why);
+	rc = make(loop, params, ops, arg, &q, why);
 	if (!rc) {
 		rc = spawn(q, argv, why);
 		if (rc) /* nobody is told but by the caller's rc */
-			ly_qemu_leave(q);
+			give_up(q);
 	}
 	ly_argv_free(argv);
 	if (rc)
@@ -527,21 +514,18 @@ ly_qemu_adopt(uv_loop_t *loop, const struct ly_qemu_params *params,
     struct ly_why *why)
 {
 	struct ly_qemu *q;
-	enum ly_rc rc = new(loop, params, ops, arg, &q, why);
+	enum ly_rc rc = make(loop, params, ops, arg, &q, why);
 
 	if (rc)
 		return rc;
 	q->adopted = true;
 	rc = read_pid(q, why);
-	if (!rc && uv_poll_init(loop, &q->watch, q->pidfd))
-		rc = ly_fail(why, LY_OUTSIDE, "cannot watch a process");
+	if (!rc)
+		rc = watch(q, why);
 	if (rc) {
-		q->open = 1; /* there is no watch */
-		uv_close((uv_handle_t *)&q->timer, on_gone);
+		give_up(q);
 		return rc;
 	}
-	q->watch.data = q;
-	uv_poll_start(&q->watch, UV_READABLE, on_exit_other);
 	open_monitor(q, START_MS);
 	*out = q;
 	return LY_OK;
