@@ -16,8 +16,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -910,6 +912,18 @@ bool
 ly_guest_busy(const struct ly_guest *g)
 {
 	return g->m.busy || ly_swtpm_waiting(&g->m);
+}
+
+bool
+ly_guest_taken(const struct ly_guest *g)
+{
+	for (const struct conn *c = g->data; c; c = c->next) {
+		int left = 0;
+
+		if (ioctl(c->fd, SIOCOUTQ, &left) == 0 && left > 0)
+			return false;
+	}
+	return true;
 }
 
 bool

@@ -43,9 +43,10 @@ json_t *
 ly_migstat_capabilities(bool source)
 {
 	return json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b},{s:s,s:b},"
-			 "{s:s,s:b}]}",
+			 "{s:s,s:b},{s:s,s:b}]}",
 	    "capabilities", "capability", "return-path", "state", 1,
 	    "capability", "events", "state", 1, "capability", "postcopy-ram",
 	    "state", 0, "capability", "multifd", "state", 0, "capability",
-	    "auto-converge", "state", source ? 1 : 0);
+	    "auto-converge", "state", source ? 1 : 0, "capability",
+	    "pause-before-switchover", "state", source ? 1 : 0);
 }

@@ -212,6 +212,7 @@ on_status(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 		ly_copy(text.text, sizeof(text.text), why);
 	ev.text = text.text;
 	ev.idle = s->core.state == LY_SRC_COPY && s->ops->is_idle(s->arg);
+	ev.quiet = ev.status == LY_MIG_HELD && s->ops->is_quiet(s->arg);
 	feed(s, ev);
 }
 
@@ -420,6 +421,10 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 	case LY_SRC_DO_STOP:
 		ask(s, "stop", NULL, on_stop);
 		ask(s, "query-status", NULL, on_stop_status);
+		break;
+	case LY_SRC_DO_CONTINUE:
+		ask(s, "migrate-continue",
+		    json_pack("{s:s}", "state", "pre-switchover"), NULL);
 		break;
 	case LY_SRC_DO_LIFT:
 		ask(s, "migrate-set-parameters",

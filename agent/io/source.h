@@ -43,6 +43,8 @@ struct ly_source_result {
 struct ly_source_ops {
 	/* No TPM command of the guest older than 1 s is under way. */
 	bool (*is_idle)(void *arg);
+	/* None at all is, and QEMU has taken the answer to the last. */
+	bool (*is_quiet)(void *arg);
 	/* The guest stands still. `won`: RELEASE is asked next, at once. Not
 	 * won: QEMU goes on by itself and RELEASE follows its "completed", so
 	 * its GET_STATEBLOB must not wait for the home's RELEASED. */

@@ -56,6 +56,15 @@ is_idle(void *arg)
 	    ly_vm_now_ms(vm) - vm->core.waiting_since < 1000;
 }
 
+static bool
+is_quiet(void *arg)
+{
+	struct vm *vm = arg;
+
+	return ly_away_idle(&vm->core) && vm->guest &&
+	    !ly_guest_busy(vm->guest) && ly_guest_taken(vm->guest);
+}
+
 static void
 on_stopped(void *arg, bool won)
 {
@@ -161,6 +170,7 @@ on_source_over(void *arg, const struct ly_source_result *r)
 
 static const struct ly_source_ops source_ops = {
 	.is_idle = is_idle,
+	.is_quiet = is_quiet,
 	.on_stopped = on_stopped,
 	.release = release,
 	.query = query,

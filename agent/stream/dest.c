@@ -136,6 +136,7 @@ status_heard(struct ly_dest_core *d, const struct ly_dest_event *ev,
 	case LY_MIG_UNHEARD:
 	case LY_MIG_NONE:
 	case LY_MIG_BUSY:
+	case LY_MIG_HELD:
 	case LY_MIG_SWITCHING:
 	case LY_MIGS:
 		break;

@@ -302,6 +302,26 @@ copy_judged(struct ly_source_core *s, const struct ly_source_event *ev,
 	}
 }
 
+/* S4. Quiet twice, with the monitor's round trip between: what QEMU's thread
+ * had taken of an answer is in guest memory by then. */
+static void
+held(struct ly_source_core *s, const struct ly_source_event *ev,
+    struct ly_source_todos *todo)
+{
+	if (s->continued)
+		return;
+	s->quiet = ev->quiet ? s->quiet + 1 : 0;
+	if (s->quiet >= 2) {
+		s->continued = true;
+		add(todo, LY_SRC_DO_CONTINUE);
+	} else if (spent(s) >= LY_SOURCE_POSTPONE_MS) {
+		fail(s, todo, LY_BUSY,
+		    "a TPM command of the guest does not end");
+		return;
+	}
+	poll(s, todo);
+}
+
 static void
 status_copy(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo)
@@ -309,6 +329,10 @@ status_copy(struct ly_source_core *s, const struct ly_source_event *ev,
 	switch (ev->status) {
 	case LY_MIG_BUSY:
 		copy_judged(s, ev, todo);
+		break;
+	case LY_MIG_HELD:
+		lose_race(s, todo);
+		held(s, ev, todo);
 		break;
 	case LY_MIG_SWITCHING:
 		lose_race(s, todo);
@@ -344,6 +368,9 @@ status_finish(struct ly_source_core *s, const struct ly_source_event *ev,
 	case LY_MIG_FAILED:
 	case LY_MIG_CANCELLED:
 		fail(s, todo, LY_OUTSIDE, ev->text);
+		break;
+	case LY_MIG_HELD:
+		held(s, ev, todo);
 		break;
 	case LY_MIG_BUSY:
 	case LY_MIG_SWITCHING:

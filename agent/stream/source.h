@@ -17,6 +17,10 @@
  *    on the home's word ABORTED; and QEMU is ended only on CLAIMED.
  * S3 FIN is sent only when QEMU has completed, its whole stream has been
  *    sent, and the home has recorded the RELEASE.
+ * S4 QEMU sends its last memory only when no TPM command is under way: the
+ *    answer to one would be written into guest memory after that was sent.
+ *    So QEMU is told to wait there (pause-before-switchover) until the TPM
+ *    is quiet.
  *
  * When to stop the guest: after the first pass over its memory, as soon as
  * what remains fits into `downtime_ms` at the rate measured. A guest that
@@ -83,6 +87,8 @@ struct ly_source_event {
 	enum ly_source_kind kind;
 	uint64_t now_ms; /* of a clock that only rises; in every event */
 	bool ok, won;
+	bool quiet; /* STATUS while HELD: no TPM command is under way, and QEMU
+		     * has taken the answer to the last */
 	bool idle; /* STATUS: no TPM command older than 1 s is under way */
 	enum ly_rc rc;
 	enum ly_fate fate;
@@ -95,6 +101,7 @@ enum ly_source_act {
 	LY_SRC_DO_SETUP,   /* parameters, socket, migrate; then SET */
 	LY_SRC_DO_POLL,	   /* query-migrate; then STATUS */
 	LY_SRC_DO_STOP,	   /* stop, query-status; then STOPPED */
+	LY_SRC_DO_CONTINUE, /* migrate-continue */
 	LY_SRC_DO_LIFT,	   /* limits of bandwidth and downtime */
 	LY_SRC_DO_STOPPED, /* tell the owner; `flag`: we won the race */
 	LY_SRC_DO_RELEASE, /* ask the home; then RELEASED */
@@ -136,6 +143,8 @@ struct ly_source_core {
 	/* what has happened */
 	bool migrating, asked_stop, won, asked_release, released, completed,
 	    ended, ready, gone;
+	bool continued;
+	unsigned quiet; /* STATUSes in a row that said so */
 	bool abort; /* what ASK says */
 	/* time */
 	uint64_t now_ms, since_ms; /* since: in this state */

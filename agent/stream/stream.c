@@ -6,7 +6,7 @@ static const struct {
 	enum ly_mig means;
 } words[] = {
 	{ "none", LY_MIG_NONE },
-	{ "pre-switchover", LY_MIG_SWITCHING },
+	{ "pre-switchover", LY_MIG_HELD },
 	{ "device", LY_MIG_SWITCHING },
 	{ "completed", LY_MIG_COMPLETED },
 	{ "failed", LY_MIG_FAILED },

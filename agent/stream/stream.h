@@ -12,7 +12,8 @@ enum ly_mig {
 	LY_MIG_UNHEARD,	  /* the monitor did not answer in time */
 	LY_MIG_NONE,	  /* no migration has begun */
 	LY_MIG_BUSY,	  /* setup, active, cancelling, ... */
-	LY_MIG_SWITCHING, /* QEMU has stopped the guest; device state */
+	LY_MIG_HELD,	  /* the guest is stopped, QEMU waits for our leave */
+	LY_MIG_SWITCHING, /* ... and sends the rest and device state */
 	LY_MIG_COMPLETED,
 	LY_MIG_FAILED,
 	LY_MIG_CANCELLED,
