@@ -757,7 +757,7 @@ cannot(struct ly_home *h, const struct ly_home_event *ev,
 	(void)h;
 	(void)ev;
 	(void)todo;
-	assert(!"WRITTEN without a WRITE");
+	assert(0 && "WRITTEN without a WRITE");
 }
 
 // clang-format off

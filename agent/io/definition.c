@@ -368,6 +368,13 @@ escape(const char *path, const char *leaf, struct escaped *out)
 	return out->text;
 }
 
+/* Under TCG, QEMU before 9.0 loses writes in a live migration when the length
+ * of guest memory is a multiple of 64 pages: the fast path that collects dirty
+ * bits then forgets to make the CPUs' TLBs report again (in memory, a page the
+ * guest goes on writing to is sent once, and stale). A length that is not such
+ * a multiple takes the slow path, which does. 8 KiB is QEMU's own step. */
+#define TCG_PAD_KB 8ul
+
 static bool
 kvm_usable(void)
 {
@@ -390,7 +397,8 @@ put_machine(struct args *a, const struct ly_definition *def)
 	if (def->cpu[0])
 		put_pair(a, "-cpu", def->cpu);
 	put(a, "-m");
-	put(a, "%u", def->memory_mb);
+	put(a, "%luk", def->memory_mb * 1024ul +
+		(strcmp(accel, "tcg") == 0 ? TCG_PAD_KB : 0));
 	put(a, "-smp");
 	put(a, "%u", def->cpus);
 }
