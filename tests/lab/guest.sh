@@ -76,7 +76,8 @@ chip_nv() {
 # Made anew from the chip's seed: call it before a guest uses the chip, for it
 # takes a slot of it for a moment.
 chip_ek() {
-	lab_tpm "$1" 0 tpm2_createek -G ecc -c "$LAB/ek.ctx" -f tss \
+	lab_tpm "$1" 0 tpm2_startup -c &&
+		lab_tpm "$1" 0 tpm2_createek -G ecc -c "$LAB/ek.ctx" -f tss \
 		-u "$LAB/ek.pub" >/dev/null &&
 		lab_tpm "$1" 0 tpm2_flushcontext -t &&
 		tail -c +3 "$LAB/ek.pub" | sha256sum | cut -d ' ' -f 1
