@@ -176,6 +176,8 @@ on_timer(uv_timer_t *timer)
 		lose(q,
 		    q->state == WAITING ?
 			"QEMU's monitor did not open in time" :
+			q->greeted ?
+			"QEMU's monitor did not negotiate in time" :
 			"QEMU's monitor did not greet in time");
 	while (expire_one(q))
 		;
