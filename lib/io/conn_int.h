@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What net.c (the loop, sockets, listeners) and conn.c (TLS, frames, the
- * machine's wishes) share; for these two only. */
+/* What net.c (sockets, the loop), conn.c (the way in, the machine's wishes),
+ * conn_out.c (the way out) and conn_tls.c share; for these four only. */
 #ifndef LY_IO_CONN_INT_H
 #define LY_IO_CONN_INT_H
 
@@ -98,17 +98,41 @@ struct ly_conn {
 	bool used;    /* buffers, since the last tick */
 };
 
+/* conn_tls.c */
+void ly_buf_free(struct buf *b);
+/* Room for `more` bytes behind len, `most` in all. Old bytes are wiped. */
+LY_MUST bool ly_buf_grow(struct buf *b, size_t more, size_t most);
+void ly_buf_clear(struct buf *b);
+BIO_METHOD *ly_conn_bio(void);
+/* Makes c->ssl. */
+LY_MUST enum ly_rc ly_conn_ssl(struct ly_conn *c, struct ly_why *why);
+const char *ly_conn_tls_says(SSL *ssl); /* why it failed; empties the queue */
+
+/* conn_out.c */
+void ly_conn_dirty(struct ly_conn *c); /* it wants a flush */
+void ly_conn_break(struct ly_conn *c,
+    int error); /* a uv error, for the flush */
+void ly_conn_put(struct ly_conn *c, unsigned type, const void *in);
+void ly_conn_send_cipher(struct ly_conn *c); /* after any call to OpenSSL */
+void ly_conn_flush_out(struct ly_conn *c);
+void ly_conn_wrote(struct ly_conn *c); /* the kernel took bytes */
+
 /* conn.c */
 struct ly_conn *ly_conn_new(struct ly_net *net, bool listening,
     const struct ly_hello *hello, const struct ly_conn_ops *ops, void *arg);
 void ly_conn_free(struct ly_conn *c);
-BIO_METHOD *ly_conn_bio(void);
 void ly_conn_start(struct ly_conn *c); /* the socket is connected */
+/* It is broken. */
 void ly_conn_fail(struct ly_conn *c, enum ly_rc rc, const char *fmt, ...)
-    LY_PRINTF(3, 4);		       /* it is broken */
-void ly_conn_flush(struct ly_conn *c); /* one dirty connection */
+    LY_PRINTF(3, 4);
+void ly_conn_flush(struct ly_conn *c); /* one dirty connection; may free it */
 void ly_conn_tick(struct ly_conn *c, uint64_t wall_s);
-void ly_conn_dirty(struct ly_conn *c);
+
+static inline uint64_t
+ly_conn_now(const struct ly_conn *c)
+{
+	return uv_now(c->net->loop);
+}
 
 /* net.c */
 void ly_net_drop(struct ly_conn *c); /* close the socket */

@@ -281,12 +281,27 @@ on_held(struct ly_link *l, const struct ly_link_event *ev,
 	l->half_ms = ev->now_ms;
 }
 
+/* Stopped, swapped out or suspended: what the peers sent meanwhile waits in
+ * the socket, so every clock begins anew. */
+static void
+wake(struct ly_link *l, uint64_t now_ms)
+{
+	if (now_ms - l->ticked_ms > LY_LINK_SLEPT_MS) {
+		l->began_ms = now_ms;
+		l->heard_ms = now_ms;
+		l->half_ms = now_ms;
+		l->took_ms = now_ms;
+	}
+	l->ticked_ms = now_ms;
+}
+
 static void
 tick_early(struct ly_link *l, const struct ly_link_event *ev,
     struct ly_link_todo *todo)
 {
 	const char *why;
 
+	wake(l, ev->now_ms);
 	if (ev->now_ms - l->began_ms < l->limits.handshake_ms)
 		return;
 	why = in_seconds(l,
@@ -308,19 +323,6 @@ maybe_ping(struct ly_link *l, uint64_t now_ms, struct ly_link_todo *todo)
 		return;
 	l->pinged_ms = now_ms;
 	act(todo, LY_LINK_SEND_PING, LY_OK, now_ms, NULL);
-}
-
-/* Stopped, swapped out or suspended: what the peers sent meanwhile waits in
- * the socket, so every clock begins anew. */
-static void
-wake(struct ly_link *l, uint64_t now_ms)
-{
-	if (now_ms - l->ticked_ms > LY_LINK_SLEPT_MS) {
-		l->heard_ms = now_ms;
-		l->half_ms = now_ms;
-		l->took_ms = now_ms;
-	}
-	l->ticked_ms = now_ms;
 }
 
 static void

@@ -60,8 +60,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	/* A refusal has its reason, and what is taken is what it should be. */
 	if (rc != LY_OK && !why.text[0])
 		abort();
-	if (rc == LY_OK && (!ly_name_good(conf.name) ||
-	    conf.state[0] != '/' || conf.limit > 100))
+	if (rc == LY_OK &&
+	    (!ly_name_good(conf.name) || conf.state[0] != '/' ||
+		conf.limit > 100))
 		abort();
 	return 0;
 }

@@ -48,7 +48,7 @@ get(const struct ly_message *m, bool tagged, const uint8_t *at, size_t len,
 	struct ly_why why;
 
 	return tagged ? ly_message_get_tagged(m, at, len, out, &why) :
-	    ly_message_get(m, at, len, out, &why);
+			ly_message_get(m, at, len, out, &why);
 }
 
 int

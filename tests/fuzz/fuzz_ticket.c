@@ -43,8 +43,7 @@ put(const char *name, const char *text)
 {
 	struct ly_why why;
 
-	must(ly_file_write(in_dir(name), text, strlen(text), 0600, &why),
-	    &why);
+	must(ly_file_write(in_dir(name), text, strlen(text), 0600, &why), &why);
 }
 
 int
@@ -61,13 +60,16 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	if (!mkdtemp(dir))
 		exit(1);
 	files = (struct ly_identity_files){ .cert = in_dir("cert"),
-		.key = in_dir("key"), .trust = in_dir("trust") };
+		.key = in_dir("key"),
+		.trust = in_dir("trust") };
 	must(ly_file_mkdir(files.trust, 0700, &why), &why);
-	must(ly_ca_make("fuzz", in_dir("ca.key"), in_dir("trust/fuzz.pem"),
-	    2, &why), &why);
+	must(ly_ca_make("fuzz", in_dir("ca.key"), in_dir("trust/fuzz.pem"), 2,
+		 &why),
+	    &why);
 	must(ly_ca_request(who, files.key, &request, &why), &why);
 	must(ly_ca_sign(in_dir("ca.key"), in_dir("trust/fuzz.pem"), request,
-	    who, 1440, &cert, &why), &why);
+		 who, 1440, &cert, &why),
+	    &why);
 	put("cert", cert);
 	must(ly_identity_load(&files, &ids, &why), &why);
 	free(request);
@@ -102,14 +104,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct ly_why why;
 
 	/* The signature is of a fresh nonce each time, so no input has one. */
-	if (ly_verify(ids, LY_TYPE_TICKET, data, len, &at, &n, &signer,
-	    &why) == LY_OK)
+	if (ly_verify(ids, LY_TYPE_TICKET, data, len, &at, &n, &signer, &why) ==
+	    LY_OK)
 		abort();
 	if (ly_sign(ids, LY_TYPE_TICKET, data, len, object, &object_len,
-	    &why) != LY_OK)
+		&why) != LY_OK)
 		return 0;
-	if (ly_verify(ids, LY_TYPE_TICKET, object, object_len, &at, &n,
-	    &signer, &why) != LY_OK || n != len)
+	if (ly_verify(ids, LY_TYPE_TICKET, object, object_len, &at, &n, &signer,
+		&why) != LY_OK ||
+	    n != len)
 		abort();
 	open_tagged(at, n);
 	return 0;

@@ -11,8 +11,8 @@
 #include <stdio.h>
 
 /* The messages that stand in no frame. */
-static const struct ly_message *const sample_signed[] = {
-	&ly_ticket_message, &ly_token_message, &ly_record_message };
+static const struct ly_message *const sample_signed[] = { &ly_ticket_message,
+	&ly_token_message, &ly_record_message };
 
 /* Room for any message, framed or signed. */
 union sample_any {
@@ -43,8 +43,7 @@ sample_field(const struct ly_field *f, unsigned row, char *out)
 		snprintf(out + f->offset, f->size, "%s", f->name);
 		break;
 	case LY_KIND_BYTES:
-		b.len = (size_t)snprintf(t, sizeof(text[0]), "the %s",
-		    f->name);
+		b.len = (size_t)snprintf(t, sizeof(text[0]), "the %s", f->name);
 		b.at = (const uint8_t *)t;
 		memcpy(out + f->offset, &b, sizeof(b));
 		break;

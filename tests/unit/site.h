@@ -19,8 +19,7 @@ static char site_root[64];
 static pid_t site_owner;
 
 static int
-site_remove(const char *path, const struct stat *st, int type,
-    struct FTW *ftw)
+site_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st, (void)type, (void)ftw;
 	return remove(path);
@@ -34,8 +33,7 @@ site_sweep(void)
 }
 
 /* A path in the directory; good until the eighth call after. */
-static inline LY_PRINTF(1, 2) const char *
-site_path(const char *fmt, ...)
+static inline LY_PRINTF(1, 2) const char *site_path(const char *fmt, ...)
 {
 	static char text[8][256];
 	static unsigned turn;
@@ -96,8 +94,8 @@ site_certify(const char *file, const char *site, const char *spiffe)
 {
 	char *request = NULL, *cert = NULL;
 
-	SITE_OK(ly_ca_request(spiffe, site_path("%s.key", file), &request,
-	    &why));
+	SITE_OK(
+	    ly_ca_request(spiffe, site_path("%s.key", file), &request, &why));
 	SITE_OK(ly_ca_sign(site_path("%s.ca.key", site),
 	    site_path("%s.ca.pem", site), request, spiffe, 60, &cert, &why));
 	SITE_OK(ly_file_write(site_path("%s.pem", file), cert, strlen(cert),

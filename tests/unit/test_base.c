@@ -184,8 +184,8 @@ TEST(copies_are_cut_and_say_so)
 TEST(a_good_name_is_safe_in_a_path_and_a_uri)
 {
 	static const char *const good[] = { "a", "0", "web-1.x_y" };
-	static const char *const bad[] = { "", ".", "..", ".a", "-a", "_a",
-		"A", "a/b", "a b", "a:b", "a\n", "\xc3\xbc", "a%" };
+	static const char *const bad[] = { "", ".", "..", ".a", "-a", "_a", "A",
+		"a/b", "a b", "a:b", "a\n", "\xc3\xbc", "a%" };
 	char text[LY_NAME_MAX + 1];
 
 	for (size_t i = 0; i < LY_COUNT(good); i++)
@@ -223,8 +223,7 @@ TEST(a_number_is_decimal_whole_and_within_its_limit)
 	WANT_INT(v, 100);
 	WANT_INT(ly_parse_uint("0", 0, &v), LY_OK);
 	WANT_INT(ly_parse_uint("1", 0, &v), LY_MALFORMED);
-	WANT_INT(ly_parse_uint("18446744073709551615", UINT64_MAX, &v),
-	    LY_OK);
+	WANT_INT(ly_parse_uint("18446744073709551615", UINT64_MAX, &v), LY_OK);
 	WANT(v == UINT64_MAX);
 	WANT_INT(ly_parse_uint("18446744073709551616", UINT64_MAX, &v),
 	    LY_MALFORMED);

@@ -30,10 +30,12 @@ TEST(a_ca_is_made_once_and_its_key_is_private)
 	WANT_INT(mode_of(site_path("east.ca.key")), 0600);
 	WANT_INT(mode_of(site_path("east.ca.pem")), 0644);
 	WANT_INT(ly_ca_make("east", site_path("east.ca.key"),
-	    site_path("new.pem"), 30, &said), LY_REFUSED);
+		     site_path("new.pem"), 30, &said),
+	    LY_REFUSED);
 	WANT(strstr(said.text, "east.ca.key: exists already"));
 	WANT_INT(ly_ca_make("east", site_path("new.key"),
-	    site_path("east.ca.pem"), 30, &said), LY_REFUSED);
+		     site_path("east.ca.pem"), 30, &said),
+	    LY_REFUSED);
 	WANT_INT(access(site_path("new.key"), F_OK), -1);
 }
 
@@ -45,14 +47,13 @@ TEST(a_ca_certificate_says_what_it_is_for)
 	char cn[80];
 
 	site_make("east");
-	SITE_OK(ly_file_read(site_path("east.ca.pem"), 4096, &pem, &len,
-	    &why));
+	SITE_OK(ly_file_read(site_path("east.ca.pem"), 4096, &pem, &len, &why));
 	ca = read_cert((char *)pem);
 	WANT_INT(X509_check_ca(ca), 1);
 	WANT_INT(X509_get_pathlen(ca), 0);
 	WANT_INT(X509_get_key_usage(ca), KU_KEY_CERT_SIGN | KU_CRL_SIGN);
-	X509_NAME_get_text_by_NID(X509_get_subject_name(ca), NID_commonName,
-	    cn, sizeof(cn));
+	X509_NAME_get_text_by_NID(X509_get_subject_name(ca), NID_commonName, cn,
+	    sizeof(cn));
 	WANT_STR(cn, "lanyard site east");
 	WANT(X509_get_ext_by_NID(ca, NID_name_constraints, -1) >= 0);
 	WANT_INT(X509_self_signed(ca, 1), 1);
@@ -67,9 +68,11 @@ TEST(a_site_of_a_bad_name_gets_no_ca)
 
 	for (size_t i = 0; i < LY_COUNT(bad); i++)
 		WANT_INT(ly_ca_make(bad[i], site_path("b.key"),
-		    site_path("b.pem"), 30, &said), LY_REFUSED);
+			     site_path("b.pem"), 30, &said),
+		    LY_REFUSED);
 	WANT_INT(ly_ca_make("a", site_path("b.key"), site_path("b.pem"), 0,
-	    &said), LY_REFUSED);
+		     &said),
+	    LY_REFUSED);
 	WANT_INT(access(site_path("b.key"), F_OK), -1);
 }
 
@@ -103,12 +106,11 @@ TEST(a_signed_leaf_says_what_the_signer_said)
 	WANT_INT(X509_get_key_usage(cert), KU_DIGITAL_SIGNATURE);
 	WANT_INT(X509_get_extended_key_usage(cert),
 	    XKU_SSL_CLIENT | XKU_SSL_SERVER);
-	WANT(ASN1_TIME_diff(&days, &seconds, NULL,
-	    X509_get0_notAfter(cert)));
+	WANT(ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)));
 	WANT_INT(days, 0);
 	WANT(seconds > 7100 && seconds <= 7200);
-	SITE_OK(ly_file_write(site_path("r.pem"), out, strlen(out), 0644,
-	    &why));
+	SITE_OK(
+	    ly_file_write(site_path("r.pem"), out, strlen(out), 0644, &why));
 	{
 		struct ly_identity *ids = site_load("r", "trust");
 
@@ -127,11 +129,9 @@ TEST(a_leaf_does_not_outlive_its_ca)
 	X509 *cert;
 	int days, seconds;
 
-	WANT_INT(sign(pem, "spiffe://east/host/h", 60 * 24 * 400, &out),
-	    LY_OK);
+	WANT_INT(sign(pem, "spiffe://east/host/h", 60 * 24 * 400, &out), LY_OK);
 	cert = read_cert(out);
-	WANT(ASN1_TIME_diff(&days, &seconds, NULL,
-	    X509_get0_notAfter(cert)));
+	WANT(ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)));
 	WANT(days <= 30);
 	X509_free(cert);
 	free(pem);
@@ -177,8 +177,9 @@ TEST(a_request_that_is_none_is_malformed)
 
 	WANT_INT(sign("", "spiffe://east/host/h", 60, &out), LY_MALFORMED);
 	WANT_INT(sign("-----BEGIN CERTIFICATE REQUEST-----\nAA==\n"
-	    "-----END CERTIFICATE REQUEST-----\n", "spiffe://east/host/h", 60,
-	    &out), LY_MALFORMED);
+		      "-----END CERTIFICATE REQUEST-----\n",
+		     "spiffe://east/host/h", 60, &out),
+	    LY_MALFORMED);
 	memset(huge, 'x', sizeof(huge) - 1);
 	WANT_INT(sign(huge, "spiffe://east/host/h", 60, &out), LY_FULL);
 	free(pem);
@@ -190,10 +191,12 @@ TEST(keys_that_do_not_belong_together_are_named)
 
 	site_make("west");
 	WANT_INT(ly_ca_sign(site_path("west.ca.key"), site_path("east.ca.pem"),
-	    pem, "spiffe://east/host/h", 60, &out, &said), LY_REFUSED);
+		     pem, "spiffe://east/host/h", 60, &out, &said),
+	    LY_REFUSED);
 	WANT(strstr(said.text, "not the key of"));
 	WANT_INT(ly_ca_sign(site_path("none.key"), site_path("east.ca.pem"),
-	    pem, "spiffe://east/host/h", 60, &out, &said), LY_UNKNOWN);
+		     pem, "spiffe://east/host/h", 60, &out, &said),
+	    LY_UNKNOWN);
 	free(pem);
 }
 

@@ -63,8 +63,8 @@ parse(const char *text)
 {
 	memset(&conf, 0, sizeof(conf));
 	said.text[0] = '\0';
-	return ly_conf_parse("f.conf", text, strlen(text), keys,
-	    LY_COUNT(keys), named, &conf, &said);
+	return ly_conf_parse("f.conf", text, strlen(text), keys, LY_COUNT(keys),
+	    named, &conf, &said);
 }
 
 TEST(a_configuration_is_read_with_its_defaults)
@@ -82,7 +82,8 @@ TEST(a_configuration_is_read_with_its_defaults)
 		       "fast = on\n"
 		       "[tpm b]\n"
 		       "device = /dev/tpm1\n"
-		       "slots = 18446744073709551615"), LY_OK);
+		       "slots = 18446744073709551615"),
+	    LY_OK);
 	WANT_STR(conf.name, "h1");
 	WANT_STR(conf.listen, "[::]:7001");
 	WANT_STR(conf.state, "/var/lib/x");
@@ -102,7 +103,8 @@ TEST(every_fault_is_told_with_line_and_key)
 		const char *text, *says;
 	} bad[] = {
 		{ "", "f.conf: [agent] lacks name: this host's name" },
-		{ "[agent]\nnam = x\n", "f.conf:2: nam: no such key in "
+		{ "[agent]\nnam = x\n",
+		    "f.conf:2: nam: no such key in "
 		    "[agent]" },
 		{ "name = x\n", "f.conf:1: name: before the first [section]" },
 		{ "\n[agnet]\n", "f.conf:2: [agnet]: no such section" },
@@ -110,30 +112,38 @@ TEST(every_fault_is_told_with_line_and_key)
 		    "f.conf:3: name: given twice" },
 		{ "[agent]\nname = x\n[limits]\n[agent]\n name = y\n",
 		    "f.conf:5: name: given twice" },
-		{ "[agent]\nname = X\n", "f.conf:2: name = X: not a name: a "
+		{ "[agent]\nname = X\n",
+		    "f.conf:2: name = X: not a name: a "
 		    "to z, 0 to 9, '.', '_', '-'" },
-		{ "[agent]\nname =\n", "f.conf:2: name = : not a name: a to "
+		{ "[agent]\nname =\n",
+		    "f.conf:2: name = : not a name: a to "
 		    "z, 0 to 9, '.', '_', '-'" },
-		{ "[agent]\nstate = var\n", "f.conf:2: state = var: not an "
+		{ "[agent]\nstate = var\n",
+		    "f.conf:2: state = var: not an "
 		    "absolute path (/...)" },
 		{ "[agent]\nlisten = 7000\n",
 		    "f.conf:2: listen = 7000: 7000: not host:port" },
 		{ "[agent]\nstate = /123456789012345678901234567890123\n",
 		    "f.conf:2: state = /123456789012345678901234567890123: "
 		    "over 31 characters" },
-		{ "[limits]\nlimit = 101\n", "f.conf:2: limit = 101: not a "
+		{ "[limits]\nlimit = 101\n",
+		    "f.conf:2: limit = 101: not a "
 		    "whole number from 0 to 100" },
-		{ "[limits]\nlimit = -1\n", "f.conf:2: limit = -1: not a "
+		{ "[limits]\nlimit = -1\n",
+		    "f.conf:2: limit = -1: not a "
 		    "whole number from 0 to 100" },
 		{ "[limits]\nfast = maybe\n",
 		    "f.conf:2: fast = maybe: neither yes nor no" },
-		{ "[agent]\nname\n", "f.conf:2: neither [section] nor key = "
+		{ "[agent]\nname\n",
+		    "f.conf:2: neither [section] nor key = "
 		    "value nor # comment" },
 		{ "[agent\nname = x\n", "f.conf:1: [ without ]" },
-		{ "[tpm]\n", "f.conf:1: [tpm]: needs a name, as in [tpm "
+		{ "[tpm]\n",
+		    "f.conf:1: [tpm]: needs a name, as in [tpm "
 		    "NAME]" },
 		{ "[agent x]\n", "f.conf:1: [agent x]: no such section" },
-		{ "[tpm A]\n", "f.conf:1: [tpm A]: not a name: a to z, 0 to "
+		{ "[tpm A]\n",
+		    "f.conf:1: [tpm A]: not a name: a to z, 0 to "
 		    "9, '.', '_', '-'" },
 		{ "[agent]\nname = x\n[tpm a]\nslots = 1\n",
 		    "f.conf:3: [tpm a] lacks device: the device" },
@@ -196,7 +206,8 @@ TEST(a_mark_of_byte_order_is_passed_over)
 TEST(a_file_is_named_when_it_is_not_there)
 {
 	WANT_INT(ly_conf_read(site_path("none.conf"), keys, LY_COUNT(keys),
-	    named, &conf, &said), LY_UNKNOWN);
+		     named, &conf, &said),
+	    LY_UNKNOWN);
 	WANT(strstr(said.text, "none.conf"));
 }
 
@@ -209,7 +220,8 @@ TEST(what_is_said_back_is_read_the_same)
 	int fd = open(site_path("said"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
 	WANT_INT(parse("[agent]\nname=x\n[limits]\nfast=yes\n"
-		       "[tpm t]\ndevice=/dev/tpm9\n"), LY_OK);
+		       "[tpm t]\ndevice=/dev/tpm9\n"),
+	    LY_OK);
 	before = conf;
 	fflush(stdout);
 	dup2(fd, STDOUT_FILENO);

@@ -15,7 +15,10 @@
 #include <sys/socket.h>
 
 static const struct ly_link_limits quick = { .handshake_ms = 500,
-	.half_ms = 500, .ping_ms = 60000, .dead_ms = 60000, .stall_ms = 500,
+	.half_ms = 500,
+	.ping_ms = 60000,
+	.dead_ms = 60000,
+	.stall_ms = 500,
 	.linger_ms = 500 };
 
 /* ---- the raw peer ---- */
@@ -23,9 +26,9 @@ static const struct ly_link_limits quick = { .handshake_ms = 500,
 struct raw {
 	int fd;
 	SSL *ssl;
-	BIO *in, *out; /* memory */
+	BIO *in, *out;	   /* memory */
 	size_t sent, most; /* bytes of the socket; cut off at `most` */
-	bool up, over;	/* handshake done; the other side has ended */
+	bool up, over;	   /* handshake done; the other side has ended */
 	unsigned records;
 	uint8_t got[1 << 16]; /* decrypted */
 	size_t got_n;
@@ -175,7 +178,8 @@ raw_write(const void *at, size_t len)
 }
 
 static const struct ly_hello good_hello = { .proto = LY_PROTO,
-	.purpose = LY_FOR_LINK, .software = "raw" };
+	.purpose = LY_FOR_LINK,
+	.software = "raw" };
 
 static void
 raw_greet(const struct ly_link_limits *limits)
@@ -194,7 +198,8 @@ raw_bye(void)
 	struct ly_frame f;
 
 	for (; ly_frame_get(raw.got + at, raw.got_n - at, &f, &used, NULL) ==
-	    LY_OK; at += used)
+	     LY_OK;
+	     at += used)
 		if (f.type == LY_BYE)
 			rc = (enum ly_rc)f.body[0];
 	return rc;
@@ -244,10 +249,12 @@ ctx_forged(const struct forge *f)
 	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
 
 	forge_cert(f);
-	WANT_INT(SSL_CTX_use_certificate_file(ctx,
-	    site_path("%s.pem", f->file), SSL_FILETYPE_PEM), 1);
-	WANT_INT(SSL_CTX_use_PrivateKey_file(ctx,
-	    site_path("%s.key", f->file), SSL_FILETYPE_PEM), 1);
+	WANT_INT(SSL_CTX_use_certificate_file(ctx, site_path("%s.pem", f->file),
+		     SSL_FILETYPE_PEM),
+	    1);
+	WANT_INT(SSL_CTX_use_PrivateKey_file(ctx, site_path("%s.key", f->file),
+		     SSL_FILETYPE_PEM),
+	    1);
 	return ctx;
 }
 
@@ -269,41 +276,50 @@ TEST(a_certificate_of_an_unknown_ca_does_not_enter)
 {
 	forge_ca("nowhere");
 	unlink(site_path("trust/nowhere.pem"));
-	try_forged(&(struct forge){ .file = "x", .by = "nowhere",
+	try_forged(&(struct forge){ .file = "x",
+	    .by = "nowhere",
 	    .san = "URI:spiffe://west/host/w1" });
 }
 
 TEST(a_known_ca_cannot_speak_for_another_site)
 {
-	try_forged(&(struct forge){ .file = "x", .by = "evil",
+	try_forged(&(struct forge){ .file = "x",
+	    .by = "evil",
 	    .san = "URI:spiffe://west/host/w1" });
 	WANT_INT(raw_bye(), LY_REFUSED);
 }
 
 TEST(a_known_ca_cannot_speak_for_our_own_site)
 {
-	try_forged(&(struct forge){ .file = "x", .by = "evil",
+	try_forged(&(struct forge){ .file = "x",
+	    .by = "evil",
 	    .san = "URI:spiffe://east/manager/m" });
 }
 
 TEST(an_expired_certificate_does_not_enter)
 {
-	try_forged(&(struct forge){ .file = "x", .by = "west",
-	    .san = "URI:spiffe://west/host/w1", .from_s = -7200,
+	try_forged(&(struct forge){ .file = "x",
+	    .by = "west",
+	    .san = "URI:spiffe://west/host/w1",
+	    .from_s = -7200,
 	    .to_s = -60 });
 }
 
 TEST(a_certificate_of_tomorrow_does_not_enter)
 {
-	try_forged(&(struct forge){ .file = "x", .by = "west",
-	    .san = "URI:spiffe://west/host/w1", .from_s = 3600,
+	try_forged(&(struct forge){ .file = "x",
+	    .by = "west",
+	    .san = "URI:spiffe://west/host/w1",
+	    .from_s = 3600,
 	    .to_s = 7200 });
 }
 
 TEST(a_server_certificate_is_no_clients)
 {
-	try_forged(&(struct forge){ .file = "x", .by = "west",
-	    .san = "URI:spiffe://west/host/w1", .eku = "serverAuth" });
+	try_forged(&(struct forge){ .file = "x",
+	    .by = "west",
+	    .san = "URI:spiffe://west/host/w1",
+	    .eku = "serverAuth" });
 }
 
 TEST(tls_1_2_does_not_enter)
@@ -335,7 +351,8 @@ TEST(a_dialler_refuses_a_forged_listener)
 
 	load();
 	forge_ca("evil");
-	forge_cert(&(struct forge){ .file = "liar", .by = "evil",
+	forge_cert(&(struct forge){ .file = "liar",
+	    .by = "evil",
 	    .san = "URI:spiffe://evil/host/h1" });
 	liar = site_load("liar", "trust");
 	unlink(site_path("trust/evil.pem"));
@@ -445,8 +462,7 @@ TEST(a_listener_that_says_nothing_is_given_up)
 	WANT_INT(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
 	load();
 	begin(home_ids, away_ids, &quick);
-	ly_print(address, sizeof(address), "127.0.0.1:%u",
-	    ntohs(sa.sin_port));
+	ly_print(address, sizeof(address), "127.0.0.1:%u", ntohs(sa.sin_port));
 	dial(LY_FOR_LINK, NULL);
 	UNTIL(away.closes);
 	WANT_INT(away.rc, LY_OUTSIDE);
@@ -518,8 +534,7 @@ TEST(a_frame_of_another_magic_ends_it)
 	raw_greet(&quick);
 	put_head(0x4c58, 1, LY_PING, 8);
 	raw_write(frame_buf, 16);
-	ends_with(LY_MALFORMED,
-	    "not a lanyard frame (magic 4c58, version 1)");
+	ends_with(LY_MALFORMED, "not a lanyard frame (magic 4c58, version 1)");
 }
 
 TEST(a_frame_too_long_is_refused_before_it_is_waited_for)
@@ -576,7 +591,8 @@ TEST(half_a_frame_and_then_silence_ends_it)
 TEST(a_broken_record_ends_it)
 {
 	raw_greet(&quick);
-	raw_send("\x17\x03\x03\x00\x20" "0123456789abcdef0123456789abcdef",
+	raw_send("\x17\x03\x03\x00\x20"
+		 "0123456789abcdef0123456789abcdef",
 	    37);
 	TURN_UNTIL(raw.over);
 	WANT_INT(home.closes, 1);
@@ -655,7 +671,7 @@ TEST(a_speech_cut_at_any_byte_is_heard_up_to_there)
 	SSL_CTX *ctx;
 
 	load();
-	begin(home_ids, away_ids, &quick);
+	begin(home_ids, away_ids, NULL);
 	ctx = ctx_of(away_ids);
 	for (size_t cut = 0; cut <= len; cut++) {
 		home = (struct end){ 0 };
@@ -694,7 +710,7 @@ TEST(tls_cut_at_any_byte_ends_it_once)
 	SSL_CTX *ctx;
 
 	load();
-	begin(home_ids, away_ids, &quick);
+	begin(home_ids, away_ids, NULL);
 	ctx = ctx_of(away_ids);
 	for (size_t cut = 0; cut < 2600; cut += cut % 100 < 8 ? 1 : 23) {
 		home = (struct end){ 0 };
@@ -704,8 +720,8 @@ TEST(tls_cut_at_any_byte_ends_it_once)
 			turn();
 			if (raw.up && raw.got_n == 0 &&
 			    BIO_pending(raw.out) == 0)
-				SSL_write(raw.ssl, frame_buf, (int)frame_of(
-				    LY_HELLO, &good_hello));
+				SSL_write(raw.ssl, frame_buf,
+				    (int)frame_of(LY_HELLO, &good_hello));
 		}
 		shutdown(raw.fd, SHUT_WR);
 		TURN_UNTIL(raw.over);

@@ -113,8 +113,7 @@ notified(const char *name, bool abstract)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	size_t n = strlen(name);
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-	    n);
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	char buf[64] = "";
 

@@ -191,7 +191,8 @@ TEST(files_that_are_not_what_they_should_be_are_named)
 	load_says(LY_OUTSIDE, "x.key: not a private key");
 	put("x.pem", "");
 	load_says(LY_OUTSIDE, "x.pem: not PEM certificates");
-	put("x.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n"
+	put("x.pem",
+	    "-----BEGIN CERTIFICATE-----\nAAAA\n"
 	    "-----END CERTIFICATE-----\n");
 	load_says(LY_OUTSIDE, "x.pem: not PEM certificates");
 	FORGE(.by = "east", .san = GOOD);
@@ -219,10 +220,8 @@ TEST(a_site_may_have_an_old_and_a_new_ca_for_a_while)
 	char both[8192];
 
 	FORGE(.by = "east", .san = GOOD);
-	SITE_OK(ly_file_read(site_path("east.ca.pem"), 4096, &a, &a_len,
-	    &why));
-	SITE_OK(ly_file_read(site_path("free.ca.pem"), 4096, &b, &b_len,
-	    &why));
+	SITE_OK(ly_file_read(site_path("east.ca.pem"), 4096, &a, &a_len, &why));
+	SITE_OK(ly_file_read(site_path("free.ca.pem"), 4096, &b, &b_len, &why));
 	ly_print(both, sizeof(both), "%s%s", (char *)b, (char *)a);
 	put("trust/east.pem", both);
 	unlink(site_path("trust/free.pem"));
@@ -258,9 +257,11 @@ static size_t tagged_len, object_len;
 static void
 sign_ticket(void)
 {
-	struct ly_ticket t = { .vm = { { 1 } }, .to_epoch = 2,
+	struct ly_ticket t = { .vm = { { 1 } },
+		.to_epoch = 2,
 		.home = "spiffe://east/host/h1",
-		.holder = "spiffe://west/host/w1", .rights = LY_MAY_MOVE };
+		.holder = "spiffe://west/host/w1",
+		.rights = LY_MAY_MOVE };
 	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
 
 	site_make("east");
@@ -340,7 +341,8 @@ TEST(a_signer_of_another_sites_ca_is_refused)
 	forge_ca("free");
 	SITE_OK(ly_identity_reload(host, &why));
 	/* The liar trusts himself: `free` is east's CA in his directory. */
-	forge_cert(&(struct forge){ .file = "liar", .by = "free",
+	forge_cert(&(struct forge){ .file = "liar",
+	    .by = "free",
 	    .san = "URI:spiffe://east/manager/m" });
 	SITE_OK(ly_file_mkdir(site_path("liars"), 0755, &why));
 	site_copy(site_path("free.ca.pem"), site_path("liars/east.pem"));
@@ -349,7 +351,8 @@ TEST(a_signer_of_another_sites_ca_is_refused)
 	SITE_OK(ly_sign(liar, LY_TYPE_TICKET, tagged, tagged_len, object,
 	    &object_len, &why));
 	WANT_INT(ly_verify(host, LY_TYPE_TICKET, object, object_len, &at, &n,
-	    &p, &said), LY_REFUSED);
+		     &p, &said),
+	    LY_REFUSED);
 	WANT(strstr(said.text, "not the one of site east"));
 	ly_identity_free(liar);
 }
@@ -359,8 +362,10 @@ TEST(an_expired_signer_is_refused)
 	struct ly_identity *old;
 
 	sign_ticket();
-	forge_cert(&(struct forge){ .file = "old", .by = "east",
-	    .san = "URI:spiffe://east/manager/m", .from_s = -7200,
+	forge_cert(&(struct forge){ .file = "old",
+	    .by = "east",
+	    .san = "URI:spiffe://east/manager/m",
+	    .from_s = -7200,
 	    .to_s = -60 });
 	old = site_load("old", "trust");
 	object_len = sizeof(object);
@@ -376,7 +381,8 @@ TEST(a_signed_object_that_does_not_fit_is_an_error)
 	sign_ticket();
 	object_len = 300;
 	WANT_INT(ly_sign(manager, LY_TYPE_TICKET, tagged, tagged_len, object,
-	    &object_len, &said), LY_FULL);
+		     &object_len, &said),
+	    LY_FULL);
 	ly_identity_free(manager);
 	ly_identity_free(host);
 	manager = host = NULL;
@@ -391,12 +397,16 @@ TEST(digests_are_those_of_the_standards)
 
 	ly_sha256("abc", 3, out); /* FIPS 180-2, B.1 */
 	WANT_INT(ly_unhex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9c"
-	    "b410ff61f20015ad", want, 32), LY_OK);
+			  "b410ff61f20015ad",
+		     want, 32),
+	    LY_OK);
 	WANT_MEM(out, want, 32);
 	ly_hmac((const uint8_t *)"Jefe", 4, "what do ya want for nothing?", 28,
 	    out); /* RFC 4231, 4.3 */
 	WANT_INT(ly_unhex("5bdcc146bf60754e6a042426089575c75a003f089d273983"
-	    "9dec58b964ec3843", want, 32), LY_OK);
+			  "9dec58b964ec3843",
+		     want, 32),
+	    LY_OK);
 	WANT_MEM(out, want, 32);
 	ly_random(a, sizeof(a));
 	ly_random(b, sizeof(b));

@@ -29,8 +29,8 @@ heard(void)
 
 	dup2(saved, STDERR_FILENO);
 	close(saved);
-	SITE_OK(ly_file_read(site_path("log"), sizeof(out) - 1, &buf, &len,
-	    &why));
+	SITE_OK(
+	    ly_file_read(site_path("log"), sizeof(out) - 1, &buf, &len, &why));
 	memcpy(out, buf, len + 1);
 	free(buf);
 }
@@ -100,7 +100,7 @@ TEST(a_line_too_long_is_cut_and_still_a_line)
 TEST(json_is_one_object_a_line_whatever_is_said)
 {
 	static const char *const said[] = { "plain", "quo\"te \\ back",
-		"new\nline", "gr\xc3\xbc\xc3\x9f" "e", "not \xff utf-8", "" };
+		"new\nline", "gr\xc3\xbc\xc3\x9f te", "not \xff utf-8", "" };
 	json_t *o;
 
 	ly_log_setup("agent", true, LY_DEBUG);
@@ -116,7 +116,9 @@ TEST(json_is_one_object_a_line_whatever_is_said)
 		WANT_STR(json_string_value(json_object_get(o, "level")),
 		    "debug");
 		WANT_STR(json_string_value(json_object_get(o, "text")),
-		    i == 2 ? "new?line" : i == 4 ? "not ? utf-8" : said[i]);
+		    i == 2     ? "new?line" :
+			i == 4 ? "not ? utf-8" :
+				 said[i]);
 		json_decref(o);
 	}
 }

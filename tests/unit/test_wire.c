@@ -67,8 +67,10 @@ read_vector(const char *path, uint8_t *out, size_t room)
 	size_t n = 0;
 
 	if (!f)
-		test_fail(__FILE__, __LINE__, "%s: missing; see the head of "
-		    "this file", path);
+		test_fail(__FILE__, __LINE__,
+		    "%s: missing; see the head of "
+		    "this file",
+		    path);
 	while (fgets(line, sizeof(line), f)) {
 		size_t len = strcspn(line, "\r\n");
 
@@ -98,8 +100,10 @@ hold_against(const struct ly_message *m, const char *rendering,
 		write_vector(path, text, buf, len);
 	n = read_vector(path, back, sizeof(back));
 	if (n != len || memcmp(buf, back, len) != 0)
-		test_fail(__FILE__, __LINE__, "%s: other bytes now (%zu, "
-		    "were %zu)", path, len, n);
+		test_fail(__FILE__, __LINE__,
+		    "%s: other bytes now (%zu, "
+		    "were %zu)",
+		    path, len, n);
 }
 
 /* ---- golden bytes ---- */
@@ -185,13 +189,23 @@ TEST(ticket_token_and_record_have_golden_bytes_in_both_renderings)
 
 TEST(a_command_on_the_wire_is_what_the_manual_draws)
 {
-	static const char want[] = "4c59" "01" "13" "00000023" /* head */
-	    "00000007" "00" "03" /* chan, op, locality */
-	    "0000000000000002" "0000000000000009" /* epoch, seq */
-	    "00000009" "800100000009000001"; /* body */
+	static const char want[] = "4c59"
+				   "01"
+				   "13"
+				   "00000023" /* head */
+				   "00000007"
+				   "00"
+				   "03" /* chan, op, locality */
+				   "0000000000000002"
+				   "0000000000000009" /* epoch, seq */
+				   "00000009"
+				   "800100000009000001"; /* body */
 	uint8_t body[9], bytes[sizeof(want) / 2];
-	struct ly_command c = { .chan = 7, .locality = 3, .epoch = 2,
-		.seq = 9, .body = { body, sizeof(body) } };
+	struct ly_command c = { .chan = 7,
+		.locality = 3,
+		.epoch = 2,
+		.seq = 9,
+		.body = { body, sizeof(body) } };
 	struct ly_wr w = ly_wr_over(buf, sizeof(buf));
 
 	WANT_INT(ly_unhex("800100000009000001", body, 9), LY_OK);
@@ -215,7 +229,8 @@ check_table(const struct ly_message *m)
 	for (size_t i = 0; i < m->fields_n; i++) {
 		const struct ly_field *f = &m->fields[i];
 		size_t size = f->kind == LY_KIND_BYTES ?
-		    sizeof(struct ly_bytes) : f->size;
+		    sizeof(struct ly_bytes) :
+		    f->size;
 
 		WANT(f->offset >= end); /* in the order of the struct */
 		end = f->offset + (uint32_t)size;
@@ -326,8 +341,7 @@ TEST(a_head_that_is_wrong_is_refused_at_once)
 	for (size_t i = 0; i < 4; i++) {
 		a_ping();
 		buf[i] ^= 0x80;
-		WANT_INT(ly_frame_get(buf, 8, &f, &used, &why),
-		    LY_MALFORMED);
+		WANT_INT(ly_frame_get(buf, 8, &f, &used, &why), LY_MALFORMED);
 	}
 	a_ping();
 	buf[7] = 9; /* a PING of nine bytes */
@@ -491,12 +505,14 @@ TEST(another_magic_version_or_type_is_malformed)
 		len = ly_wr_len(&tagged_w);
 		buf[i] ^= 1;
 		WANT_INT(ly_message_get_tagged(&ly_token_message, buf, len,
-		    &out, &why), LY_MALFORMED);
+			     &out, &why),
+		    LY_MALFORMED);
 	}
 	WANT_INT(tagged_token(0, 0, 0), LY_OK);
 	for (size_t n = 0; n < len; n++)
-		WANT_INT(ly_message_get_tagged(&ly_token_message, buf, n,
-		    &out, &why), LY_MALFORMED);
+		WANT_INT(ly_message_get_tagged(&ly_token_message, buf, n, &out,
+			     &why),
+		    LY_MALFORMED);
 }
 
 /* ---- names ---- */
