@@ -54,7 +54,8 @@ lab_end() {
 	trap - EXIT INT TERM HUP
 	# Agents leave their QEMUs running, so those are named by their own files.
 	for lab_f in "$LAB"/*/run/*/qemu.pid; do
-		[ -f "$lab_f" ] && kill "$(cat "$lab_f")" 2>/dev/null
+		[ -f "$lab_f" ] && read -r lab_pid _ <"$lab_f" &&
+			kill "$lab_pid" 2>/dev/null
 	done
 	while read -r lab_pid _; do
 		kill "$lab_pid" 2>/dev/null
