@@ -61,6 +61,7 @@ struct vm {
 	struct ly_dest *dest;
 	struct ly_id mig;
 	bool want_release; /* RELEASE goes as soon as the TPM is idle */
+	bool asked_release; /* from then on only the home knows the outcome */
 	uint64_t commands_before; /* seq when the migration began */
 	uint64_t fate_epoch; /* as the home told it with the fate */
 	uint64_t state_bytes; /* of TPM state given to QEMU's stream: none */

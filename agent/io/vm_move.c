@@ -81,6 +81,7 @@ release(void *arg)
 {
 	struct vm *vm = arg;
 
+	vm->asked_release = true;
 	vm->want_release = true;
 	ly_vm_release_if_idle(vm);
 }
@@ -129,13 +130,39 @@ on_alarm(void *arg, const char *text)
 	ly_vm_alarm(arg, text);
 }
 
+/* After RELEASE the home was asked until it said; before, it has heard of no
+ * abort, and its record waits for one: the manager has to ask. */
+static enum ly_fate
+fate_of(const struct vm *vm, bool moved)
+{
+	if (moved)
+		return LY_FATE_CLAIMED;
+	return vm->asked_release ? LY_FATE_ABORTED : LY_FATE_OPEN;
+}
+
+/* BUSY and SHORT would say "ask again", and this COPY is over. */
+static enum ly_rc
+final_rc(enum ly_rc rc)
+{
+	return rc == LY_BUSY || rc == LY_SHORT ? LY_REFUSED : rc;
+}
+
+static uint64_t
+downtime_ms(const struct ly_source_result *r)
+{
+	return r->stopped_ms && r->resumed_ms > r->stopped_ms ?
+	    r->resumed_ms - r->stopped_ms :
+	    0;
+}
+
 static void
 on_source_over(void *arg, const struct ly_source_result *r)
 {
 	struct vm *vm = arg;
 	struct ly_vms *vms = vm->vms;
 	bool moved = r->end == LY_SOURCE_MOVED;
-	enum ly_fate fate = moved ? LY_FATE_CLAIMED : LY_FATE_ABORTED;
+	enum ly_fate fate = fate_of(vm, moved);
+	enum ly_rc rc = final_rc(r->rc);
 	uint64_t epoch = moved ? vm->fate_epoch : vm->core.epoch;
 	char value[512];
 
@@ -144,15 +171,15 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	    "\"qemu_downtime_ms\":%llu,\"tpm_state_bytes\":%llu,"
 	    "\"commands_before\":%llu,\"commands_after\":%llu}",
 	    (unsigned long long)r->bytes, (unsigned long long)r->total_ms,
-	    (unsigned long long)(r->resumed_ms > r->stopped_ms ?
-		    r->resumed_ms - r->stopped_ms : 0),
+	    (unsigned long long)downtime_ms(r),
 	    (unsigned long long)r->qemu_downtime_ms,
 	    (unsigned long long)vm->state_bytes,
 	    (unsigned long long)vm->commands_before,
 	    (unsigned long long)vm->core.seq);
 	vm->source = NULL;
-	ly_vm_remember(vms, &vm->mig, r->rc, fate, epoch, r->why, value);
-	done(vms, vm->copy_req, r->rc, fate, epoch, r->why, value);
+	vm->want_release = false;
+	ly_vm_remember(vms, &vm->mig, rc, fate, epoch, r->why, value);
+	done(vms, vm->copy_req, rc, fate, epoch, r->why, value);
 	vm->copy_req = 0;
 	if (moved) {
 		ly_log(LY_NOTICE, vm->name, "moved: %s", value);
@@ -230,6 +257,7 @@ ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 	params.qemu = vm->qemu;
 	vm->mig = m->mig;
 	vm->copy_req = m->req;
+	vm->asked_release = false;
 	vm->commands_before = vm->core.seq;
 	vm->state_bytes = 0;
 	if (ly_source_start(&params, &source_ops, vm, &vm->source, &why) ==
@@ -237,7 +265,7 @@ ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 		return;
 	forget_mig(vm);
 	vm->copy_req = 0;
-	done(vms, m->req, LY_OUTSIDE, LY_FATE_ABORTED, 0, why.text, "");
+	done(vms, m->req, LY_OUTSIDE, LY_FATE_OPEN, 0, why.text, "");
 }
 
 void
