@@ -39,12 +39,18 @@ ly_migstat_read(const json_t *value, struct ly_mig_numbers *out,
 	return status ? ly_mig_of(status) : LY_MIG_NONE;
 }
 
+/*
+ * No return path: with one, the source's QEMU says "completed" only when the
+ * destination's has loaded everything, a round trip more in the time that the
+ * guest stands still; and when the load fails it starts the guest again by
+ * itself. Our destination says the same in READY, and the home decides.
+ */
 json_t *
 ly_migstat_capabilities(bool source)
 {
 	return json_pack("{s:[{s:s,s:b},{s:s,s:b},{s:s,s:b},{s:s,s:b},"
 			 "{s:s,s:b},{s:s,s:b}]}",
-	    "capabilities", "capability", "return-path", "state", 1,
+	    "capabilities", "capability", "return-path", "state", 0,
 	    "capability", "events", "state", 1, "capability", "postcopy-ram",
 	    "state", 0, "capability", "multifd", "state", 0, "capability",
 	    "auto-converge", "state", source ? 1 : 0, "capability",

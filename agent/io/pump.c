@@ -13,6 +13,7 @@
 #define SEND_HIGH (1u << 20) /* waiting for the peer: QEMU is not read */
 #define QEMU_HIGH (4u << 20) /* waiting for QEMU: the peer is not read */
 #define QEMU_LOW (1u << 20)
+#define SAVE_MS 50 /* of its pace may be saved up while QEMU sends nothing */
 
 struct ly_pump {
 	const struct ly_pump_ops *ops;
@@ -21,9 +22,11 @@ struct ly_pump {
 	uv_loop_t *loop;
 	uv_pipe_t server, qemu;
 	uv_connect_t connect;
-	bool listening, have_qemu, paused, held, closed;
+	bool listening, have_qemu, paused, starved, ended, held, closed;
 	unsigned open;
 	uint64_t sent, got;
+	uint64_t rate, paced_ms; /* bytes a second, 0: any */
+	int64_t budget;		 /* bytes */
 	char buf[LY_CHUNK_MAX];
 };
 
@@ -87,6 +90,58 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(p->buf, sizeof(p->buf));
 }
 
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+
+static void
+go_on(struct ly_pump *p)
+{
+	if (p->have_qemu && !p->ended && !p->paused && !p->starved)
+		uv_read_start((uv_stream_t *)&p->qemu, on_alloc, on_read);
+}
+
+/* Spends `n`, and says whether that was the last. */
+static bool
+spend(struct ly_pump *p, size_t n)
+{
+	if (p->rate == 0)
+		return false;
+	p->budget -= (int64_t)n;
+	return p->budget <= 0;
+}
+
+void
+ly_pump_tick(struct ly_pump *p)
+{
+	uint64_t now = uv_now(p->loop);
+	int64_t most;
+
+	if (p->rate == 0)
+		return;
+	most = (int64_t)(p->rate * SAVE_MS / 1000 + 1);
+	p->budget += (int64_t)(p->rate * ly_min(now - p->paced_ms, 1000) /
+	    1000);
+	p->paced_ms = now;
+	if (p->budget > most)
+		p->budget = most;
+	if (p->starved && p->budget > 0) {
+		p->starved = false;
+		go_on(p);
+	}
+}
+
+void
+ly_pump_pace(struct ly_pump *p, uint64_t rate)
+{
+	bool was = p->starved;
+
+	p->rate = rate > UINT32_MAX * UINT64_C(1000) ? 0 : rate;
+	p->paced_ms = uv_now(p->loop);
+	p->budget = 0;
+	p->starved = false;
+	if (was)
+		go_on(p);
+}
+
 static void
 on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
@@ -97,6 +152,7 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (n == 0)
 		return;
 	if (n == UV_EOF) {
+		p->ended = true;
 		uv_read_stop(stream);
 		p->ops->on_end(p->arg);
 		return;
@@ -109,10 +165,10 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (!p->conn)
 		return;
 	ly_conn_send(p->conn, LY_DATA, &data);
-	if (ly_conn_pending(p->conn) > SEND_HIGH) {
-		p->paused = true;
+	p->paused = ly_conn_pending(p->conn) > SEND_HIGH;
+	p->starved = spend(p, (size_t)n);
+	if (p->paused || p->starved)
 		uv_read_stop(stream);
-	}
 }
 
 void
@@ -121,7 +177,7 @@ ly_pump_drained(struct ly_pump *p)
 	if (!p->paused || p->closed)
 		return;
 	p->paused = false;
-	uv_read_start((uv_stream_t *)&p->qemu, on_alloc, on_read);
+	go_on(p);
 }
 
 /* ---- peer to QEMU ---- */

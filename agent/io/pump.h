@@ -29,6 +29,16 @@ LY_MUST enum ly_rc ly_pump_connect(uv_loop_t *loop, const char *path,
     struct ly_conn *conn, const struct ly_pump_ops *ops, void *arg,
     struct ly_pump **out, struct ly_why *why);
 
+/*
+ * At most so many bytes a second from QEMU; 0, as at first: as fast as it
+ * goes. It is done here and not by QEMU, which sleeps out its tenth of a
+ * second even when it has been told to hurry. Wants ly_pump_tick() at least
+ * every LY_PUMP_TICK_MS while it is set.
+ */
+void ly_pump_pace(struct ly_pump *p, uint64_t rate);
+void ly_pump_tick(struct ly_pump *p);
+#define LY_PUMP_TICK_MS 20
+
 /* From the connection's on_frame() and on_drain(). */
 void ly_pump_data(struct ly_pump *p, const struct ly_data *data);
 void ly_pump_drained(struct ly_pump *p);

@@ -16,7 +16,7 @@
 
 #define TICK_MS 10
 #define WAIT_MS 30000 /* for the monitor, which GET_STATEBLOB may hold up */
-#define NO_LIMIT UINT64_C(10000000000) /* bytes a second */
+#define NO_LIMIT UINT64_C(10000000000) /* of QEMU's own: the pump paces */
 #define OWN_DOWNTIME_MS 1	       /* QEMU's own: we stop the guest */
 #define LIFTED_DOWNTIME_MS 2000000
 #define NEWS_MAX 16
@@ -113,8 +113,8 @@ feed(struct ly_source *s, struct ly_source_event ev)
 static void
 tell(struct ly_source *s, enum ly_source_kind kind, bool ok, const char *text)
 {
-	feed(s, (struct ly_source_event){ .kind = kind, .ok = ok,
-	    .text = text });
+	feed(s,
+	    (struct ly_source_event){ .kind = kind, .ok = ok, .text = text });
 }
 
 /* ---- QEMU ---- */
@@ -157,8 +157,7 @@ still_setting(const struct ly_source *s)
 static void
 on_parameters(void *arg, enum ly_rc rc, const json_t *value, const char *text)
 {
-	static const struct ly_pump_ops pump = { on_pump_end,
-		on_pump_broken };
+	static const struct ly_pump_ops pump = { on_pump_end, on_pump_broken };
 	struct ly_source *s = arg;
 	char path[LY_PATH_LEN + 32], uri[LY_PATH_LEN + 40];
 	struct ly_why why;
@@ -175,13 +174,13 @@ on_parameters(void *arg, enum ly_rc rc, const json_t *value, const char *text)
 		tell(s, LY_SRC_SET, false, why.text);
 		return;
 	}
+	ly_pump_pace(s->pump, s->bandwidth);
 	ly_print(uri, sizeof(uri), "unix:%s", path);
 	ask(s, "migrate", json_pack("{s:s}", "uri", uri), on_migrate);
 }
 
 static void
-on_capabilities(void *arg, enum ly_rc rc, const json_t *value,
-    const char *why)
+on_capabilities(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 {
 	struct ly_source *s = arg;
 
@@ -194,9 +193,9 @@ on_capabilities(void *arg, enum ly_rc rc, const json_t *value,
 	}
 	ask(s, "migrate-set-parameters",
 	    json_pack("{s:i, s:I, s:i}", "downtime-limit", OWN_DOWNTIME_MS,
-		"max-bandwidth",
-		(json_int_t)(s->bandwidth ? s->bandwidth : NO_LIMIT),
-		"throttle-trigger-threshold", 90), on_parameters);
+		"max-bandwidth", (json_int_t)NO_LIMIT,
+		"throttle-trigger-threshold", 90),
+	    on_parameters);
 }
 
 static void
@@ -235,10 +234,12 @@ on_stop_status(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 {
 	struct ly_source *s = arg;
 
-	feed(s, (struct ly_source_event){ .kind = LY_SRC_STOPPED,
-	    .ok = rc == LY_OK && !s->stop_failed, .text = why,
-	    .won = rc == LY_OK &&
-		strcmp(ly_qemu_status(value), "paused") == 0 });
+	feed(s,
+	    (struct ly_source_event){ .kind = LY_SRC_STOPPED,
+		.ok = rc == LY_OK && !s->stop_failed,
+		.text = why,
+		.won = rc == LY_OK &&
+		    strcmp(ly_qemu_status(value), "paused") == 0 });
 }
 
 static void
@@ -329,8 +330,9 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *m, void *arg,
 		    "a stream's destination sent a frame of type %#x", type);
 	if (m->ready.rc == LY_OK && !s->resumed_ms)
 		s->resumed_ms = wall_ms() - ly_conn_rtt_ms(c) / 2;
-	feed(s, (struct ly_source_event){ .kind = LY_SRC_READY,
-	    .rc = m->ready.rc });
+	feed(s,
+	    (struct ly_source_event){ .kind = LY_SRC_READY,
+		.rc = m->ready.rc });
 	return LY_OK;
 }
 
@@ -384,14 +386,17 @@ static void
 progress(struct ly_source *s)
 {
 	const struct ly_mig_numbers *n = &s->core.numbers;
-	struct ly_progress p = { .vm = s->vm, .mig = s->mig,
+	struct ly_progress p = { .vm = s->vm,
+		.mig = s->mig,
 		.phase = (uint8_t)s->core.phase,
 		.bytes = s->pump ? ly_pump_sent(s->pump) : s->bytes,
-		.total = n->total, .remaining = n->remaining,
-		.rate = s->core.rate, .dirty_rate = n->dirty_rate,
+		.total = n->total,
+		.remaining = n->remaining,
+		.rate = s->core.rate,
+		.dirty_rate = n->dirty_rate,
 		.elapsed_ms = uv_now(s->loop) - s->started_ms,
-		.downtime_ms = n->downtime_ms ? n->downtime_ms
-					      : n->expected_ms };
+		.downtime_ms = n->downtime_ms ? n->downtime_ms :
+						n->expected_ms };
 
 	s->ops->on_progress(s->arg, &p);
 }
@@ -399,7 +404,8 @@ progress(struct ly_source *s)
 static void
 send_fin(struct ly_source *s)
 {
-	struct ly_fin fin = { .mig = s->mig, .seq = s->ops->seq(s->arg),
+	struct ly_fin fin = { .mig = s->mig,
+		.seq = s->ops->seq(s->arg),
 		.bytes = s->pump ? ly_pump_sent(s->pump) : 0 };
 
 	progress(s);
@@ -430,9 +436,12 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 		ask(s, "migrate-set-parameters",
 		    json_pack("{s:i, s:I}", "downtime-limit",
 			LIFTED_DOWNTIME_MS, "max-bandwidth",
-			(json_int_t)NO_LIMIT), NULL);
+			(json_int_t)NO_LIMIT),
+		    NULL);
 		break;
-	case LY_SRC_DO_STOPPED:
+	case LY_SRC_DO_STOPPED: /* from here on every millisecond counts */
+		if (s->pump)
+			ly_pump_pace(s->pump, 0);
 		s->ops->on_stopped(s->arg, todo->flag);
 		break;
 	case LY_SRC_DO_RELEASE:
@@ -476,7 +485,11 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 static void
 on_timer(uv_timer_t *timer)
 {
-	tell(timer->data, LY_SRC_TICK, true, NULL);
+	struct ly_source *s = timer->data;
+
+	if (s->pump)
+		ly_pump_tick(s->pump);
+	tell(s, LY_SRC_TICK, true, NULL);
 }
 
 static void
@@ -502,8 +515,11 @@ static void
 finish(struct ly_source *s)
 {
 	struct ly_source_result result = {
-		.end = s->end, .rc = s->core.rc, .why = s->core.why,
-		.won = s->core.won, .stopped_ms = s->stopped_ms,
+		.end = s->end,
+		.rc = s->core.rc,
+		.why = s->core.why,
+		.won = s->core.won,
+		.stopped_ms = s->stopped_ms,
 		.resumed_ms = s->resumed_ms,
 		.qemu_downtime_ms = s->core.numbers.downtime_ms,
 		.total_ms = uv_now(s->loop) - s->started_ms,
@@ -517,15 +533,16 @@ finish(struct ly_source *s)
 void
 ly_source_released(struct ly_source *s, enum ly_rc rc)
 {
-	feed(s, (struct ly_source_event){ .kind = LY_SRC_RELEASED,
-	    .rc = rc });
+	feed(s, (struct ly_source_event){ .kind = LY_SRC_RELEASED, .rc = rc });
 }
 
 void
 ly_source_fate(struct ly_source *s, enum ly_rc rc, enum ly_fate fate)
 {
-	feed(s, (struct ly_source_event){ .kind = LY_SRC_FATE, .rc = rc,
-	    .fate = fate });
+	feed(s,
+	    (struct ly_source_event){ .kind = LY_SRC_FATE,
+		.rc = rc,
+		.fate = fate });
 }
 
 void
@@ -555,8 +572,7 @@ ly_source_start(const struct ly_source_params *p,
 {
 	static const struct ly_conn_ops conn = { on_open, on_frame, on_drain,
 		on_close };
-	static const struct ly_qemu_tap tap = { on_qemu_event,
-		on_qemu_exit };
+	static const struct ly_qemu_tap tap = { on_qemu_event, on_qemu_exit };
 	struct ly_hello hello = { .purpose = LY_FOR_STREAM, .mig = p->mig };
 	struct ly_source *s = calloc(1, sizeof(*s));
 

@@ -19,7 +19,7 @@ struct ly_source;
 struct ly_source_params {
 	uv_loop_t *loop;
 	struct ly_net *net;
-	struct ly_qemu *qemu;	  /* ready; its tap is taken */
+	struct ly_qemu *qemu; /* ready; its tap is taken */
 	struct ly_id vm, mig;
 	const char *dest;	  /* SPIFFE id of the destination's agent */
 	const char *dest_address; /* host:port */
@@ -29,14 +29,14 @@ struct ly_source_params {
 
 struct ly_source_result {
 	enum ly_source_end end;
-	enum ly_rc rc;		/* LY_OK when MOVED */
-	const char *why;	/* for the operator; "" when MOVED */
-	bool won;		/* we stopped the guest before QEMU did */
-	uint64_t stopped_ms;	/* CLOCK_REALTIME, 0: it never was */
-	uint64_t resumed_ms;	/* the same, when it ran on: here (STAYED), or
+	enum ly_rc rc;	     /* LY_OK when MOVED */
+	const char *why;     /* for the operator; "" when MOVED */
+	bool won;	     /* we stopped the guest before QEMU did */
+	uint64_t stopped_ms; /* CLOCK_REALTIME, 0: it never was */
+	uint64_t resumed_ms; /* the same, when it ran on: here (STAYED), or
 				 * there: when READY came, less half an RTT */
 	uint64_t qemu_downtime_ms; /* as QEMU counts */
-	uint64_t bytes;		/* of QEMU's stream */
+	uint64_t bytes;		   /* of QEMU's stream */
 	uint64_t total_ms;
 };
 

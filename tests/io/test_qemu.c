@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two real QEMUs, migrated by our source and destination over real TLS; the
+ * home is a struct in this file. The guest is a firmware that counts and writes
+ * what it counts all over 384 KiB, so its memory never stands still.
+ */
+#include "agent/io/dest.h"
+#include "agent/io/qemu.h"
+#include "agent/io/source.h"
+#include "lib/io/log.h"
+#include "tests/unit/site.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#define WAIT_MS 60000
+
+/* What the home would do, and how often it was asked. */
+struct home {
+	bool released, claimed, aborted;
+	bool refuse_release, deaf;
+	unsigned releases, claims, queries;
+};
+
+struct side {
+	struct ly_qemu *qemu;
+	bool ready, exited;
+	int status;
+	char why[320];
+};
+
+static struct lab {
+	uv_loop_t *loop;
+	struct ly_identity *here_ids, *there_ids;
+	struct ly_net *here, *there;
+	struct home home;
+	struct side src, dst;
+	struct ly_source *source;
+	struct ly_dest *dest;
+	struct ly_source_result moved;
+	struct ly_dest_result landed;
+	char moved_why[320], landed_why[320];
+	bool source_over, dest_over, listening, stopped, won, idle;
+	unsigned progress_n, alarms;
+	struct ly_progress progress;
+	const char *status; /* of the last look */
+	char seen[64];
+	uv_timer_t timer;
+	uint64_t until_ms;
+	bool timed_out;
+	void (*on_claim)(void);
+	void (*on_progress)(void);
+} lab;
+
+static const struct ly_id mig = { { 7 } }, vm = { { 1, 2, 3 } };
+
+/* ---- a loop with a limit ---- */
+
+static void
+on_time(uv_timer_t *t)
+{
+	(void)t;
+	if (uv_now(lab.loop) > lab.until_ms)
+		lab.timed_out = true;
+}
+
+/* Until `cond`, which the test wants to become true. */
+#define UNTIL(cond)                                                            \
+	do {                                                                   \
+		uv_update_time(lab.loop);                                      \
+		lab.until_ms = uv_now(lab.loop) + WAIT_MS;                     \
+		while (!(cond) && !lab.timed_out)                              \
+			uv_run(lab.loop, UV_RUN_ONCE);                         \
+		WANT(cond);                                                    \
+	} while (0)
+
+/* ---- QEMU ---- */
+
+static void
+on_ready(void *arg)
+{
+	struct side *s = arg;
+
+	s->ready = true;
+}
+
+static void
+on_exit_(void *arg, int status, const char *why)
+{
+	struct side *s = arg;
+
+	s->exited = true;
+	s->status = status;
+	s->qemu = NULL;
+	ly_copy(s->why, sizeof(s->why), why);
+}
+
+static const struct ly_qemu_ops qemu_ops = { .on_ready = on_ready,
+	.on_exit = on_exit_ };
+
+/* A test that fails leaves its QEMUs; they do not outlive the program. They
+ * are its children, so no pid is another's before it is waited for. */
+static int pids[64];
+static size_t pids_n;
+
+static void
+sweep(void)
+{
+	for (size_t i = 0; i < pids_n; i++)
+		if (waitpid(pids[i], NULL, WNOHANG) == 0)
+			kill(pids[i], SIGKILL);
+}
+
+static void
+on_term(int sig)
+{
+	sweep();
+	_exit(128 + sig);
+}
+
+static const char *
+firmware(void)
+{
+	static const uint8_t reset[] = { 0xea, 0x00, 0x00, 0x00, 0xf0 };
+	static const uint8_t code[] = {
+		0xfa, 0x31, 0xdb,	/* cli; xor bx,bx */
+		0xba, 0x00, 0x20,	/* again: mov dx,0x2000 */
+		0x8e, 0xc2, 0x31, 0xff, /* seg: mov es,dx; xor di,di */
+		0xb9, 0x00, 0x80,	/* mov cx,0x8000 */
+		0x89, 0xd8, 0xf3, 0xab, /* mov ax,bx; rep stosw */
+		0x81, 0xc2, 0x00, 0x10, /* add dx,0x1000 */
+		0x81, 0xfa, 0x00, 0x80, /* cmp dx,0x8000 */
+		0x75, 0xeb, 0x43,	/* jne seg; inc bx */
+		0xeb, 0xe5,		/* jmp again */
+	};
+	uint8_t rom[65536] = { 0 };
+	const char *path = site_path("rom,1.bin");
+
+	memcpy(rom, code, sizeof(code));
+	memcpy(rom + 0xfff0, reset, sizeof(reset)); /* jmp f000:0000 */
+	SITE_OK(ly_file_write(path, rom, sizeof(rom), 0644, &why));
+	return path;
+}
+
+static void
+start_with(struct side *s, const char *dir, bool incoming, const char *json)
+{
+	struct ly_definition def;
+	struct ly_qemu_params p = { .dir = site_path("%s", dir),
+		.name = "web1",
+		.id = vm,
+		.definition = &def,
+		.incoming = incoming };
+
+	*s = (struct side){ .status = 0 };
+	SITE_OK(ly_definition_check(json, strlen(json), &def, &why));
+	SITE_OK(ly_qemu_start(lab.loop, &p, &qemu_ops, s, &s->qemu, &why));
+	if (pids_n < LY_COUNT(pids))
+		pids[pids_n++] = ly_qemu_pid(s->qemu);
+}
+
+static void
+start_qemu(struct side *s, const char *dir, bool incoming)
+{
+	char json[512];
+
+	ly_print(json, sizeof(json),
+	    "{\"memory_mb\":64,\"accel\":\"tcg\",\"firmware\":\"%s\"}",
+	    firmware());
+	start_with(s, dir, incoming, json);
+}
+
+static void
+on_seen(void *arg, enum ly_rc rc, const json_t *value, const char *why)
+{
+	const char *text = json_is_string(value) ? json_string_value(value) :
+						   ly_qemu_status(value);
+
+	(void)arg;
+	ly_copy(lab.seen, sizeof(lab.seen), rc ? why : text);
+	lab.status = lab.seen;
+}
+
+static const char *
+status_of(struct side *s)
+{
+	lab.status = NULL;
+	ly_qemu_ask_status(s->qemu, on_seen, &lab);
+	UNTIL(lab.status);
+	return lab.status;
+}
+
+/* The guest's counter, as it stands in its memory. */
+static unsigned long
+counter_of(struct side *s)
+{
+	const char *at;
+
+	lab.status = NULL;
+	ly_qemu_ask(s->qemu, "human-monitor-command",
+	    json_pack("{s:s}", "command-line", "xp /1hx 0x20000"), 0, on_seen,
+	    &lab);
+	UNTIL(lab.status);
+	at = strstr(lab.status, "0x");
+	return at ? strtoul(at, NULL, 16) : 0;
+}
+
+static void
+want_counting(struct side *s)
+{
+	unsigned long first = counter_of(s);
+
+	for (unsigned i = 0; i < 10000; i++)
+		if (counter_of(s) != first)
+			return;
+	WANT(!"the guest stands still");
+}
+
+/* ---- the home, and the owners of both sides ---- */
+
+static bool
+is_idle(void *arg)
+{
+	(void)arg;
+	return lab.idle;
+}
+
+static bool
+is_quiet(void *arg)
+{
+	(void)arg;
+	return lab.idle;
+}
+
+static void
+on_stopped(void *arg, bool won)
+{
+	(void)arg;
+	lab.stopped = true;
+	lab.won = won;
+}
+
+static void
+release(void *arg)
+{
+	(void)arg;
+	lab.home.releases++;
+	if (lab.home.refuse_release) {
+		ly_source_released(lab.source, LY_REFUSED);
+		return;
+	}
+	lab.home.released = true;
+	ly_source_released(lab.source, LY_OK);
+}
+
+static void
+query(void *arg, bool abort_)
+{
+	enum ly_fate fate = LY_FATE_OPEN;
+
+	(void)arg;
+	lab.home.queries++;
+	if (lab.home.deaf) {
+		ly_source_fate(lab.source, LY_OUTSIDE, LY_FATE_UNKNOWN);
+		return;
+	}
+	if (abort_ && !lab.home.claimed)
+		lab.home.aborted = true;
+	if (lab.home.claimed)
+		fate = LY_FATE_CLAIMED;
+	if (lab.home.aborted)
+		fate = LY_FATE_ABORTED;
+	ly_source_fate(lab.source, LY_OK, fate);
+}
+
+static uint64_t
+seq(void *arg)
+{
+	(void)arg;
+	return 42;
+}
+
+static void
+on_progress(void *arg, const struct ly_progress *p)
+{
+	(void)arg;
+	lab.progress_n++;
+	lab.progress = *p;
+	if (lab.on_progress)
+		lab.on_progress();
+}
+
+static void
+on_alarm(void *arg, const char *text)
+{
+	(void)arg;
+	lab.alarms++;
+	print_message("alarm: %s\n", text);
+}
+
+static void
+on_source_over(void *arg, const struct ly_source_result *r)
+{
+	(void)arg;
+	lab.source_over = true;
+	lab.source = NULL;
+	lab.moved = *r;
+	ly_copy(lab.moved_why, sizeof(lab.moved_why), r->why);
+}
+
+static void
+on_listening(void *arg)
+{
+	(void)arg;
+	lab.listening = true;
+}
+
+static void
+claim(void *arg, uint64_t n)
+{
+	(void)arg;
+	lab.home.claims++;
+	WANT_INT(n, 42);
+	if (lab.on_claim) {
+		lab.on_claim();
+		return;
+	}
+	lab.home.claimed = lab.home.released && !lab.home.aborted;
+	ly_dest_granted(lab.dest, lab.home.claimed ? LY_OK : LY_REFUSED, 8);
+}
+
+static void
+on_dest_over(void *arg, const struct ly_dest_result *r)
+{
+	(void)arg;
+	lab.dest_over = true;
+	lab.dest = NULL;
+	lab.landed = *r;
+	ly_copy(lab.landed_why, sizeof(lab.landed_why), r->why);
+}
+
+static const struct ly_source_ops source_ops = {
+	.is_idle = is_idle,
+	.is_quiet = is_quiet,
+	.on_stopped = on_stopped,
+	.release = release,
+	.query = query,
+	.seq = seq,
+	.on_progress = on_progress,
+	.on_alarm = on_alarm,
+	.on_over = on_source_over,
+};
+
+static const struct ly_dest_ops dest_ops = {
+	.on_listening = on_listening,
+	.claim = claim,
+	.on_alarm = on_alarm,
+	.on_over = on_dest_over,
+};
+
+static enum ly_rc
+on_stranger(struct ly_conn *c, const struct ly_peer *peer,
+    const struct ly_hello *hello, void *arg, struct ly_why *why)
+{
+	(void)peer;
+	(void)arg;
+	if (hello->purpose != LY_FOR_STREAM || !ly_id_same(&hello->mig, &mig) ||
+	    !lab.dest)
+		return ly_fail(why, LY_UNKNOWN, "no such migration");
+	return ly_dest_stream(lab.dest, c, why);
+}
+
+static enum ly_rc
+on_nothing(struct ly_conn *c, unsigned type, const union ly_any *m, void *arg,
+    struct ly_why *why)
+{
+	(void)c;
+	(void)type;
+	(void)m;
+	(void)arg;
+	return ly_fail(why, LY_MALFORMED, "not adopted");
+}
+
+static void
+on_refused(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
+{
+	(void)c;
+	(void)rc;
+	(void)why;
+	(void)arg;
+}
+
+static const struct ly_conn_ops strangers = { .on_open = on_stranger,
+	.on_frame = on_nothing,
+	.on_close = on_refused };
+
+/* ---- a whole lab ---- */
+
+static void
+begin(void)
+{
+	ly_log_setup("test_qemu", false,
+	    getenv("VERBOSE") ? LY_DEBUG : LY_ERROR);
+	signal(SIGPIPE, SIG_IGN);
+	if (!pids_n)
+		atexit(sweep);
+	signal(SIGTERM, on_term);
+	memset(&lab, 0, sizeof(lab));
+	lab.idle = true;
+	lab.loop = malloc(sizeof(*lab.loop)); /* a failed test leaves its own */
+	WANT(lab.loop && uv_loop_init(lab.loop) == 0);
+	uv_timer_init(lab.loop, &lab.timer);
+	uv_timer_start(&lab.timer, on_time, 100, 100);
+	lab.here_ids = site_host("a.example", "h1");
+	lab.there_ids = site_host("a.example", "h2");
+	SITE_OK(ly_net_new(lab.loop, lab.here_ids, "test", &lab.here, &why));
+	SITE_OK(ly_net_new(lab.loop, lab.there_ids, "test", &lab.there, &why));
+	SITE_OK(
+	    ly_net_listen(lab.there, "127.0.0.1:0", &strangers, NULL, &why));
+}
+
+static void
+end_qemu(struct side *s)
+{
+	if (!s->qemu)
+		return;
+	ly_qemu_quit(s->qemu);
+	UNTIL(s->exited);
+}
+
+/* Everything goes, and nothing is left on the loop. */
+static void
+end(void)
+{
+	if (lab.source)
+		ly_source_close(lab.source);
+	if (lab.dest)
+		ly_dest_close(lab.dest);
+	end_qemu(&lab.src);
+	end_qemu(&lab.dst);
+	ly_net_close(lab.here);
+	ly_net_close(lab.there);
+	uv_close((uv_handle_t *)&lab.timer, NULL);
+	uv_run(lab.loop, UV_RUN_DEFAULT);
+	WANT_INT(uv_loop_close(lab.loop), 0);
+	free(lab.loop);
+	ly_identity_free(lab.here_ids);
+	ly_identity_free(lab.there_ids);
+}
+
+/* A counting guest at the source, and a destination that listens. */
+static void
+begin_pair(void)
+{
+	struct ly_dest_params p = { .loop = NULL };
+	char source[LY_SPIFFE_MAX];
+
+	begin();
+	start_qemu(&lab.src, "src", false);
+	start_qemu(&lab.dst, "dst", true);
+	UNTIL(lab.src.ready && lab.dst.ready);
+	want_counting(&lab.src);
+	ly_spiffe_host("a.example", "h1", source);
+	p = (struct ly_dest_params){ .loop = lab.loop,
+		.qemu = lab.dst.qemu,
+		.vm = vm,
+		.mig = mig,
+		.source = source };
+	SITE_OK(ly_dest_start(&p, &dest_ops, &lab, &lab.dest, &why));
+	UNTIL(lab.listening);
+}
+
+static void
+migrate(uint64_t bandwidth)
+{
+	char dest[LY_SPIFFE_MAX], address[LY_ADDR_MAX];
+	struct ly_source_params p = { .loop = lab.loop,
+		.net = lab.here,
+		.qemu = lab.src.qemu,
+		.vm = vm,
+		.mig = mig,
+		.dest = dest,
+		.dest_address = address,
+		.bandwidth = bandwidth,
+		.downtime_ms = 3000 };
+
+	ly_spiffe_host("a.example", "h2", dest);
+	ly_print(address, sizeof(address), "127.0.0.1:%u",
+	    ly_net_port(lab.there));
+	SITE_OK(ly_source_start(&p, &source_ops, &lab, &lab.source, &why));
+}
+
+static void
+say_times(const char *what)
+{
+	print_message("%s: %s won, %llu bytes, %llu ms, down %lld ms, "
+		      "QEMU says %llu ms\n",
+	    what, lab.moved.won ? "agent" : "QEMU",
+	    (unsigned long long)lab.moved.bytes,
+	    (unsigned long long)lab.moved.total_ms,
+	    (long long)(lab.landed.resumed_ms - lab.moved.stopped_ms),
+	    (unsigned long long)lab.moved.qemu_downtime_ms);
+}
+
+static void
+want_moved(void)
+{
+	UNTIL(lab.source_over);
+	WANT_STR(lab.moved_why, "");
+	UNTIL(lab.dest_over);
+	WANT_INT(lab.moved.end, LY_SOURCE_MOVED);
+	WANT_INT(lab.moved.rc, LY_OK);
+	WANT_INT(lab.landed.end, LY_DEST_RUNS);
+	WANT_INT(lab.landed.epoch, 8);
+	WANT_INT(lab.landed.bytes, lab.moved.bytes);
+	UNTIL(lab.src.exited);
+	WANT_STR(status_of(&lab.dst), "running");
+	want_counting(&lab.dst);
+	WANT_INT(lab.home.releases, 1);
+	WANT_INT(lab.home.claims, 1);
+	WANT_INT(lab.alarms, 0);
+	WANT(lab.moved.stopped_ms > 0);
+	WANT(lab.landed.resumed_ms >= lab.moved.stopped_ms);
+}
+
+/* The guest runs on at the source, and the destination's QEMU is gone. */
+static void
+want_stayed(void)
+{
+	UNTIL(lab.source_over && lab.dest_over);
+	WANT_INT(lab.moved.end, LY_SOURCE_STAYED);
+	WANT(lab.moved.rc != LY_OK);
+	WANT(lab.moved_why[0]);
+	UNTIL(lab.dst.exited);
+	WANT_STR(status_of(&lab.src), "running");
+	want_counting(&lab.src);
+	WANT_INT(lab.alarms, 0);
+}
+
+/* ---- QEMU alone ---- */
+
+TEST(a_qemu_starts_answers_and_quits)
+{
+	begin();
+	start_qemu(&lab.src, "alone", false);
+	UNTIL(lab.src.ready);
+	WANT_STR(status_of(&lab.src), "running");
+	WANT(access(site_path("alone/serial.sock"), F_OK) == 0);
+	ly_qemu_quit(lab.src.qemu);
+	UNTIL(lab.src.exited);
+	WANT_INT(lab.src.status, 0);
+	WANT_STR(lab.src.why, "QEMU was told to quit");
+	end();
+}
+
+TEST(a_qemu_that_does_not_start_says_why_itself)
+{
+	begin();
+	start_with(&lab.src, "bad", false,
+	    "{\"memory_mb\":64,\"accel\":\"tcg\",\"kernel\":\"/no/such,k\"}");
+	UNTIL(lab.src.exited);
+	WANT(!lab.src.ready);
+	WANT_INT(lab.src.status, 1);
+	WANT(strstr(lab.src.why, "could not open kernel file '/no/such,k'"));
+	end();
+}
+
+TEST(a_program_that_is_not_there_is_an_error_at_once)
+{
+	struct ly_definition def;
+	struct ly_qemu_params p = { .binary = "/no/such/qemu",
+		.name = "web1",
+		.id = vm,
+		.definition = &def };
+	struct ly_why text;
+	const char *json = "{\"memory_mb\":64}";
+
+	begin();
+	p.dir = site_path("none");
+	SITE_OK(ly_definition_check(json, strlen(json), &def, &why));
+	WANT_INT(ly_qemu_start(lab.loop, &p, &qemu_ops, &lab.src, &lab.src.qemu,
+		     &text),
+	    LY_OUTSIDE);
+	WANT(strstr(text.text, "/no/such/qemu"));
+	end();
+}
+
+TEST(a_killed_qemu_is_noticed_and_named)
+{
+	begin();
+	start_qemu(&lab.src, "killed", false);
+	UNTIL(lab.src.ready);
+	kill(ly_qemu_pid(lab.src.qemu), SIGKILL);
+	UNTIL(lab.src.exited);
+	WANT_INT(lab.src.status, 128 + SIGKILL);
+	WANT_STR(lab.src.why, "QEMU was killed by signal 9");
+	end();
+}
+
+TEST(a_qemu_that_does_not_answer_is_killed_in_the_end)
+{
+	begin();
+	start_qemu(&lab.src, "stuck", false);
+	UNTIL(lab.src.ready);
+	kill(ly_qemu_pid(lab.src.qemu), SIGSTOP);
+	ly_qemu_quit(lab.src.qemu);
+	UNTIL(lab.src.exited);
+	WANT_INT(lab.src.status, 128 + SIGKILL);
+	end();
+}
+
+TEST(a_qemu_outlives_its_agent_and_is_found_again)
+{
+	struct ly_qemu_params p = { .name = "web1", .id = vm };
+	struct ly_why text;
+
+	begin();
+	start_qemu(&lab.src, "kept", false);
+	p.dir = site_path("kept");
+	UNTIL(lab.src.ready);
+	ly_qemu_leave(lab.src.qemu);
+	lab.src = (struct side){ .status = 0 };
+	SITE_OK(ly_qemu_adopt(lab.loop, &p, &qemu_ops, &lab.src, &lab.src.qemu,
+	    &why));
+	UNTIL(lab.src.ready);
+	want_counting(&lab.src);
+	ly_qemu_quit(lab.src.qemu);
+	UNTIL(lab.src.exited);
+	WANT_INT(lab.src.status, -1);
+	WANT_INT(ly_qemu_adopt(lab.loop, &p, &qemu_ops, &lab.src, &lab.src.qemu,
+		     &text),
+	    LY_UNKNOWN);
+	end();
+}
+
+/* ---- migrations ---- */
+
+TEST(a_guest_moves_and_counts_on)
+{
+	begin_pair();
+	migrate(0);
+	want_moved();
+	WANT(lab.progress_n > 0);
+	say_times("no limit");
+	end();
+}
+
+/* Slow, so that the guest dirties far more than QEMU's own 1 ms can move, and
+ * less than our downtime: it is stopped by us, after the first pass. */
+#define SLOW 500000
+
+TEST(a_busy_guest_is_stopped_by_the_agent_not_by_qemu)
+{
+	begin_pair();
+	migrate(SLOW);
+	want_moved();
+	say_times("slow");
+	WANT(lab.moved.won);
+	WANT(lab.won);
+	end();
+}
+
+TEST(a_guest_whose_tpm_is_busy_is_not_stopped_until_it_is_idle)
+{
+	begin_pair();
+	lab.idle = false;
+	migrate(SLOW);
+	UNTIL(lab.progress_n > 12);
+	WANT(!lab.stopped);
+	WANT(!lab.source_over);
+	lab.idle = true;
+	want_moved();
+	WANT(lab.moved.won);
+	end();
+}
+
+static void
+abort_first(void)
+{
+	lab.home.aborted = true;
+	ly_dest_granted(lab.dest, LY_REFUSED, 0);
+}
+
+TEST(a_refused_claim_leaves_the_guest_running_at_the_source)
+{
+	begin_pair();
+	lab.on_claim = abort_first;
+	migrate(SLOW);
+	want_stayed();
+	WANT_INT(lab.landed.end, LY_DEST_FAILED);
+	WANT(lab.home.aborted);
+	end();
+}
+
+TEST(a_refused_release_leaves_the_guest_running_at_the_source)
+{
+	begin_pair();
+	lab.home.refuse_release = true;
+	migrate(SLOW);
+	want_stayed();
+	WANT(lab.home.aborted);
+	WANT(!lab.home.claimed);
+	end();
+}
+
+static void
+kill_destination(void)
+{
+	if (lab.progress.bytes > 100000 && lab.dst.qemu)
+		kill(ly_qemu_pid(lab.dst.qemu), SIGKILL);
+}
+
+TEST(a_destination_that_dies_midway_costs_nothing)
+{
+	begin_pair();
+	lab.on_progress = kill_destination;
+	migrate(300000);
+	want_stayed();
+	WANT_INT(lab.landed.end, LY_DEST_FAILED);
+	WANT_INT(lab.home.releases, 0);
+	WANT_INT(lab.home.claims, 0);
+	end();
+}
+
+static void
+call_off(void)
+{
+	if (lab.progress.bytes > 100000 && lab.source)
+		ly_source_calloff(lab.source);
+}
+
+TEST(a_migration_called_off_midway_costs_nothing)
+{
+	begin_pair();
+	lab.on_progress = call_off;
+	migrate(300000);
+	want_stayed();
+	WANT_STR(lab.moved_why, "called off");
+	WANT_INT(lab.home.releases, 0);
+	end();
+}
+
+static void
+kill_source(void)
+{
+	if (lab.progress.bytes > 100000 && lab.src.qemu)
+		kill(ly_qemu_pid(lab.src.qemu), SIGKILL);
+}
+
+TEST(a_source_that_dies_midway_is_never_claimed)
+{
+	begin_pair();
+	lab.on_progress = kill_source;
+	migrate(300000);
+	UNTIL(lab.source_over && lab.dest_over && lab.dst.exited);
+	WANT_INT(lab.moved.end, LY_SOURCE_DEAD);
+	WANT_INT(lab.landed.end, LY_DEST_FAILED);
+	WANT_INT(lab.home.claims, 0);
+	end();
+}
+
+static void
+kill_before_claim(void)
+{
+	kill(ly_qemu_pid(lab.dst.qemu), SIGKILL);
+}
+
+/* It has been asked and will not be answered: the source asks for ABORT. */
+TEST(a_destination_that_dies_before_the_commit_gives_the_guest_back)
+{
+	begin_pair();
+	lab.on_claim = kill_before_claim;
+	migrate(SLOW);
+	want_stayed();
+	WANT_INT(lab.landed.end, LY_DEST_DEAD);
+	WANT(lab.home.aborted);
+	end();
+}
+
+static void
+wait_for_home(void)
+{
+}
+
+TEST(a_home_out_of_reach_keeps_both_paused_until_it_answers)
+{
+	begin_pair();
+	lab.on_claim = wait_for_home;
+	lab.home.deaf = true;
+	migrate(SLOW);
+	UNTIL(lab.home.claims == 1);
+	ly_source_calloff(lab.source); /* asks the home at once */
+	UNTIL(lab.home.queries >= 3);
+	WANT_STR(status_of(&lab.src), "postmigrate");
+	WANT_STR(status_of(&lab.dst), "paused");
+	lab.home.deaf = false;
+	lab.home.claimed = true;
+	ly_dest_granted(lab.dest, LY_OK, 8);
+	want_moved();
+	end();
+}
+
+TEST(a_vm_comes_back_to_where_it_was)
+{
+	begin_pair();
+	migrate(SLOW);
+	want_moved();
+	end_qemu(&lab.dst);
+	end();
+	begin_pair(); /* the same directories */
+	migrate(0);
+	want_moved();
+	end();
+}
+
+TEST(a_stream_of_another_host_is_refused)
+{
+	struct ly_dest_params p;
+
+	begin();
+	start_qemu(&lab.src, "src", false);
+	start_qemu(&lab.dst, "dst", true);
+	UNTIL(lab.src.ready && lab.dst.ready);
+	p = (struct ly_dest_params){ .loop = lab.loop,
+		.qemu = lab.dst.qemu,
+		.vm = vm,
+		.mig = mig,
+		.source = "spiffe://a.example/host/h9" };
+	SITE_OK(ly_dest_start(&p, &dest_ops, &lab, &lab.dest, &why));
+	UNTIL(lab.listening);
+	migrate(0);
+	UNTIL(lab.source_over);
+	WANT_INT(lab.moved.end, LY_SOURCE_STAYED);
+	WANT_STR(status_of(&lab.src), "running");
+	WANT_INT(ly_dest_state(lab.dest), LY_DST_LISTENING);
+	ly_dest_drop(lab.dest);
+	UNTIL(lab.dest_over && lab.dst.exited);
+	end();
+}
+
+TEST_MAIN()
