@@ -38,6 +38,7 @@ struct vm {
 	enum ly_vmstate_kind state;
 	char why[LY_WHY_MAX]; /* of FAILED, or of what should be known */
 	bool leaving;	      /* DETACH is under way or done */
+	bool orphan; /* of the agent before us: its TPM is gone for good */
 	bool forgotten;	      /* to be freed when nothing is under way */
 
 	struct ly_away core;
@@ -103,6 +104,15 @@ LY_MUST enum ly_rc ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why);
 /* Gives the lease back (if there is one), then forgets the VM. */
 void ly_vm_leave(struct vm *vm, const char *why);
 void ly_vm_forget(struct vm *vm);
+
+struct vm *ly_vm_blank(struct ly_vms *vms, const struct ly_id *id,
+    const char *name);
+
+/* vm_orphan.c: what an agent after us has to know, in DIR/vm. */
+LY_MUST enum ly_rc ly_vm_note(const struct vm *vm, struct ly_why *why);
+void ly_vm_note_gone(const struct vm *vm);
+void ly_vm_orphan_ready(struct vm *vm);
+void ly_vms_adopt(struct ly_vms *vms, const struct ly_qemu_ops *ops);
 
 /* vm_tpm.c */
 void ly_vm_feed(struct vm *vm, const struct ly_away_event *ev,

@@ -282,8 +282,13 @@ ly_vms_calloff(struct ly_vms *vms, const struct ly_request *m)
 void
 ly_vms_settle(struct ly_vms *vms, const struct ly_request *m)
 {
-	struct vm *vm = ly_vm_of_mig(vms, &m->mig);
+	struct vm *vm = ly_vm_of_mig(vms, &m->mig), *orphan;
 
+	orphan = ly_vm_of(vms, &m->vm);
+	if (orphan && orphan->orphan && orphan->qemu &&
+	    strcmp(orphan->home_site, m->origin) == 0 &&
+	    m->flag == LY_FATE_CLAIMED)
+		ly_qemu_quit(orphan->qemu); /* it runs elsewhere by now */
 	if (vm && vm->source && strcmp(vm->home_site, m->origin) == 0 &&
 	    vm->core.asking)
 		ly_vm_feed(vm, &(struct ly_away_event){

@@ -142,6 +142,7 @@ ly_vm_forget(struct vm *vm)
 		ly_qemu_leave(vm->qemu);
 	vm->qemu = NULL;
 	ly_link_leave(&vm->user);
+	ly_vm_note_gone(vm);
 	vm->state = LY_VM_NONE;
 	report(vm);
 	tell_askers(vm, LY_OUTSIDE);
@@ -168,6 +169,10 @@ on_ready(void *arg)
 {
 	struct vm *vm = arg;
 
+	if (vm->orphan) {
+		ly_vm_orphan_ready(vm);
+		return;
+	}
 	if (vm->dest || vm->core.state == LY_AWAY_STAGED) {
 		ly_vm_qemu_ready(vm);
 		return;
@@ -231,6 +236,9 @@ ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why)
 	if (rc != LY_OK)
 		return rc;
 	vm->vms->open++;
+	rc = ly_vm_note(vm, why);
+	if (rc != LY_OK)
+		return rc;
 	ly_print(socket, sizeof(socket), "%s/tpm.ctrl", vm->dir);
 	if (vm->def->external) {
 		on_ready(vm);
@@ -267,31 +275,39 @@ ly_vm_told(struct vm *vm, const struct ly_away_todo *t)
 	}
 }
 
-static struct vm *
-vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
+struct vm *
+ly_vm_blank(struct ly_vms *vms, const struct ly_id *id, const char *name)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
-	struct ly_peer home;
-	enum ly_rc rc;
 
 	if (!vm)
 		abort();
+	vm->vms = vms;
+	vm->id = *id;
+	ly_away_init(&vm->core);
+	ly_copy(vm->name, sizeof(vm->name), name);
+	ly_print(vm->dir, sizeof(vm->dir), "%s/%s", vms->agent->conf.run,
+	    name);
+	vm->next = vms->first;
+	vms->first = vm;
+	return vm;
+}
+
+static struct vm *
+vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
+{
+	struct vm *vm = ly_vm_blank(vms, &m->vm, m->name);
+	struct ly_peer home;
+	enum ly_rc rc;
+
 	vm->def = calloc(1, sizeof(*vm->def));
 	vm->ticket = malloc(m->ticket.len + 1);
 	if (!vm->def || !vm->ticket)
 		abort();
-	vm->vms = vms;
-	vm->id = m->vm;
-	ly_away_init(&vm->core);
 	memcpy(vm->ticket, m->ticket.at, m->ticket.len);
 	vm->ticket_len = m->ticket.len;
-	ly_copy(vm->name, sizeof(vm->name), m->name);
 	ly_copy(vm->home, sizeof(vm->home), m->home);
 	ly_copy(vm->source_id, sizeof(vm->source_id), m->source);
-	ly_print(vm->dir, sizeof(vm->dir), "%s/%s", vms->agent->conf.run,
-	    m->name);
-	vm->next = vms->first;
-	vms->first = vm;
 	rc = ly_spiffe_parse(m->home, &home, why);
 	if (rc == LY_OK && strcmp(home.site, m->origin) != 0)
 		rc = ly_fail(why, LY_REFUSED,
@@ -433,6 +449,7 @@ ly_vms_open(struct ly_agent *agent, struct ly_vms **out, struct ly_why *why)
 	if (!vms)
 		return ly_fail(why, LY_OUTSIDE, "no memory");
 	vms->agent = agent;
+	ly_vms_adopt(vms, &qemu_ops);
 	uv_timer_init(agent->loop, &vms->tick);
 	vms->tick.data = vms;
 	uv_timer_start(&vms->tick, on_tick, TICK_MS, TICK_MS);
