@@ -32,7 +32,7 @@ path_lanyard_start() {
 	lanyard_i=0
 	while [ "$lanyard_i" -lt "$lanyard_n" ]; do
 		lab_cli s --quiet vm add "$lanyard_i" --home h \
-			--tpm "t$lanyard_i" --memory 1 --external &&
+			--tpm "t$lanyard_i" --memory 16 --external &&
 			lab_cli s --quiet vm start "$lanyard_i" --host a ||
 			return 1
 		lanyard_i=$((lanyard_i + 1))
