@@ -40,7 +40,7 @@ help(void)
 	       "Tunnels the TPM commands of the VMs on this host to their home"
 	       " TPMs, and\nserves the TPMs of this host to the VMs bound to"
 	       " them.\n\n"
-	       "  -c, --config FILE   default /etc/lanyard/agent.conf\n"
+	       "  -c, --config FILE   default " LY_SYSCONFDIR "/agent.conf\n"
 	       "  -t, --test          check the configuration, say it back\n"
 	       "      --log json      one JSON object a line instead of text\n"
 	       "      --debug         more in the log\n"
@@ -57,7 +57,7 @@ read_options(int argc, char **argv, struct options *o)
 {
 	int c;
 
-	*o = (struct options){ .file = "/etc/lanyard/agent.conf" };
+	*o = (struct options){ .file = LY_SYSCONFDIR "/agent.conf" };
 	while ((c = getopt_long(argc, argv, "c:th", longs, NULL)) != -1) {
 		switch (c) {
 		case 'c':
