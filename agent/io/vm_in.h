@@ -34,7 +34,8 @@ struct vm {
 	char home[LY_SPIFFE_MAX], home_site[LY_NAME_MAX];
 	char source_id[LY_SPIFFE_MAX]; /* who may send us the stream */
 	char dir[200];
-	struct ly_definition *def;
+	struct ly_definition *def; /* until it is started */
+	bool external;		   /* its hypervisor is not ours */
 	enum ly_vmstate_kind state;
 	char why[LY_WHY_MAX]; /* of FAILED, or of what should be known */
 	bool leaving;	      /* DETACH is under way or done */

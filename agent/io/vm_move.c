@@ -216,7 +216,7 @@ cannot_move(const struct vm *vm, const struct ly_copy *m)
 		return "another migration of this VM is under way";
 	if (vm->state != LY_VM_RUNNING || vm->leaving)
 		return "the VM does not run";
-	if (vm->def->external)
+	if (vm->external)
 		return "its hypervisor is not ours: migrate it with its own"
 		       " tools";
 	if (vm->core.state != LY_AWAY_HELD)

@@ -36,10 +36,8 @@ ly_vm_note_gone(const struct vm *vm)
 {
 	char path[240];
 
-	if (vm->vms->closing && !vm->def)
-		return; /* still an orphan, for the next agent */
-	if (vm->vms->closing && !vm->def->external)
-		return; /* its QEMU runs on */
+	if (vm->vms->closing && !vm->external)
+		return; /* its QEMU runs on: an orphan for the next agent */
 	note_path(vm, path);
 	unlink(path);
 }

@@ -27,6 +27,14 @@ say_attach(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 	ly_link_say(&vm->user, LY_ATTACH, &m);
 }
 
+/* A ticket is used up once the lease it asks for is held. */
+static void
+drop_ticket(struct vm *vm)
+{
+	free(ly_take(vm->ticket));
+	vm->ticket_len = 0;
+}
+
 static void
 say_resume(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
@@ -181,6 +189,8 @@ static void
 do_tell(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
 	(void)body;
+	if (vm->core.state == LY_AWAY_HELD)
+		drop_ticket(vm);
 	ly_vm_told(vm, t);
 }
 

@@ -240,12 +240,14 @@ ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why)
 	if (rc != LY_OK)
 		return rc;
 	ly_print(socket, sizeof(socket), "%s/tpm.ctrl", vm->dir);
-	if (vm->def->external) {
+	if (vm->external)
 		on_ready(vm);
-		return LY_OK;
-	}
-	return ly_qemu_start(vm->vms->agent->loop, &params, &qemu_ops, vm,
-	    &vm->qemu, why);
+	else
+		rc = ly_qemu_start(vm->vms->agent->loop, &params, &qemu_ops,
+		    vm, &vm->qemu, why);
+	free(vm->def); /* some KiB that a running VM does not need */
+	vm->def = NULL;
+	return rc;
 }
 
 /* ---- START ---- */
@@ -324,6 +326,7 @@ vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
 		vm_free(vm);
 		return NULL;
 	}
+	vm->external = vm->def->external;
 	ly_copy(vm->home_site, sizeof(vm->home_site), home.site);
 	return vm;
 }
