@@ -8,7 +8,7 @@
  *   the end  QEMU has exited: DETACH, then everything is freed
  *
  * A struct vm is freed only through ly_vm_forget(), and there only when its
- * away machine is not being fed.
+ * away machine is not being fed, and when its endpoint is closed.
  */
 #include "agent/io/vm_in.h"
 
@@ -92,22 +92,25 @@ ly_vm_alarm(struct vm *vm, const char *text)
 /* ---- the end ---- */
 
 static void
-on_endpoint_closed(void *arg)
+one_closed(struct ly_vms *vms)
 {
-	struct ly_vms *vms = arg;
-
 	if (--vms->open == 0 && vms->closing)
 		vms->closed(vms->closed_arg);
 }
 
 static void
-vm_free(struct vm *vm)
+unlist(struct vm *vm)
 {
 	struct vm **at = &vm->vms->first;
 
 	while (*at != vm)
 		at = &(*at)->next;
 	*at = vm->next;
+}
+
+static void
+vm_free(struct vm *vm)
+{
 	free(vm->def);
 	free(vm->ticket);
 	if (vm->cmd)
@@ -115,6 +118,17 @@ vm_free(struct vm *vm)
 	free(vm->cmd);
 	ly_wipe(&vm->core, sizeof(vm->core));
 	free(vm);
+}
+
+/* The endpoint's calls carry the VM, so it lives until this last one. */
+static void
+on_endpoint_closed(void *arg)
+{
+	struct vm *vm = arg;
+	struct ly_vms *vms = vm->vms;
+
+	vm_free(vm);
+	one_closed(vms);
 }
 
 /* Answers whoever still waits for something of this VM. */
@@ -135,9 +149,6 @@ ly_vm_forget(struct vm *vm)
 	vm->forgotten = true;
 	if (vm->feeding)
 		return; /* ly_vm_feed() comes back here */
-	if (vm->guest)
-		ly_guest_close(vm->guest, on_endpoint_closed);
-	vm->guest = NULL;
 	if (vm->qemu)
 		ly_qemu_leave(vm->qemu);
 	vm->qemu = NULL;
@@ -146,7 +157,11 @@ ly_vm_forget(struct vm *vm)
 	vm->state = LY_VM_NONE;
 	report(vm);
 	tell_askers(vm, LY_OUTSIDE);
-	vm_free(vm);
+	unlist(vm);
+	if (vm->guest)
+		ly_guest_close(ly_take(vm->guest), on_endpoint_closed);
+	else
+		vm_free(vm);
 }
 
 void
@@ -323,6 +338,7 @@ vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
 	if (rc == LY_OK)
 		rc = ly_file_mkdir(vm->dir, 0700, why);
 	if (rc != LY_OK) {
+		unlist(vm);
 		vm_free(vm);
 		return NULL;
 	}
@@ -464,7 +480,7 @@ ly_vms_open(struct ly_agent *agent, struct ly_vms **out, struct ly_why *why)
 static void
 on_tick_closed(uv_handle_t *handle)
 {
-	on_endpoint_closed(handle->data);
+	one_closed(handle->data);
 }
 
 void
