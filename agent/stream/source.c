@@ -287,6 +287,7 @@ copy_judged(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo)
 {
 	measure(s, &ev->numbers);
+	next_poll(s);
 	add(todo, LY_SRC_DO_PROGRESS);
 	switch (judge(s)) {
 	case GO_ON:
@@ -404,7 +405,7 @@ on_status(struct ly_source_core *s, const struct ly_source_event *ev,
 	bool again = s->again;
 
 	s->polling = s->again = false;
-	next_poll(s);
+	s->poll_ms = s->now_ms + POLL_MS;
 	if (s->state == LY_SRC_COPY)
 		status_copy(s, ev, todo);
 	else if (s->state == LY_SRC_FINISH && !s->completed)
