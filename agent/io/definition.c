@@ -278,6 +278,16 @@ read_definition(const json_t *o, struct ly_definition *def, struct ly_why *why)
 	return rc;
 }
 
+/* jansson quotes what it stumbled over. */
+static const char *
+cleaned(char *text)
+{
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
+			*c = '?';
+	return text;
+}
+
 enum ly_rc
 ly_definition_check(const char *json, size_t len, struct ly_definition *out,
     struct ly_why *why)
@@ -297,7 +307,7 @@ ly_definition_check(const char *json, size_t len, struct ly_definition *out,
 	o = json_loadb(json, len, JSON_REJECT_DUPLICATES, &err);
 	if (!o)
 		return ly_fail(why, LY_MALFORMED, "definition: line %d: %s",
-		    err.line, err.text);
+		    err.line, cleaned(err.text));
 	rc = read_definition(o, &def, why);
 	json_decref(o);
 	if (rc)
@@ -397,7 +407,8 @@ put_machine(struct args *a, const struct ly_definition *def)
 	if (def->cpu[0])
 		put_pair(a, "-cpu", def->cpu);
 	put(a, "-m");
-	put(a, "%luk", def->memory_mb * 1024ul +
+	put(a, "%luk",
+	    def->memory_mb * 1024ul +
 		(strcmp(accel, "tcg") == 0 ? TCG_PAD_KB : 0));
 	put(a, "-smp");
 	put(a, "%u", def->cpus);

@@ -63,6 +63,7 @@ TEST(what_is_wrong_is_refused_by_name)
 	WANT_REFUSED("", "definition");
 	WANT_REFUSED("[]", "expected a JSON object");
 	WANT_REFUSED("{\"memory_mb\":512,}", "line 1");
+	WANT_REFUSED("{\"memory_mb\"\033[2J 512}", "near '?'");
 	WANT_REFUSED("{}", "memory_mb: is missing");
 	WANT_REFUSED("{\"memory_mb\":1,\"memory_mb\":2}", "duplicate");
 	WANT_REFUSED("{\"memory_mb\":512,\"colour\":1}",
