@@ -448,26 +448,29 @@ end(void)
 	ly_identity_free(lab.there_ids);
 }
 
+static void
+listen_and_wait(const char *source_name)
+{
+	struct ly_dest_params p = { .loop = lab.loop, .vm = vm, .mig = mig };
+	char source[LY_SPIFFE_MAX];
+
+	UNTIL(lab.src.ready && lab.dst.ready);
+	want_counting(&lab.src);
+	ly_spiffe_host("a.example", source_name, source);
+	p.source = source;
+	p.qemu = lab.dst.qemu;
+	SITE_OK(ly_dest_start(&p, &dest_ops, &lab, &lab.dest, &why));
+	UNTIL(lab.listening);
+}
+
 /* A counting guest at the source, and a destination that listens. */
 static void
 begin_pair(void)
 {
-	struct ly_dest_params p = { .loop = NULL };
-	char source[LY_SPIFFE_MAX];
-
 	begin();
 	start_qemu(&lab.src, "src", false);
 	start_qemu(&lab.dst, "dst", true);
-	UNTIL(lab.src.ready && lab.dst.ready);
-	want_counting(&lab.src);
-	ly_spiffe_host("a.example", "h1", source);
-	p = (struct ly_dest_params){ .loop = lab.loop,
-		.qemu = lab.dst.qemu,
-		.vm = vm,
-		.mig = mig,
-		.source = source };
-	SITE_OK(ly_dest_start(&p, &dest_ops, &lab, &lab.dest, &why));
-	UNTIL(lab.listening);
+	listen_and_wait("h1");
 }
 
 static void
@@ -813,21 +816,28 @@ TEST(a_vm_comes_back_to_where_it_was)
 	end();
 }
 
+/* Its QEMU finds out in the stream; the source is told, and asks the home. */
+TEST(a_destination_with_another_memory_gives_the_guest_back)
+{
+	begin();
+	start_qemu(&lab.src, "src", false);
+	start_with(&lab.dst, "dst", true,
+	    "{\"memory_mb\":65,\"accel\":\"tcg\"}");
+	listen_and_wait("h1");
+	migrate(0);
+	want_stayed();
+	WANT_INT(lab.landed.end, LY_DEST_FAILED);
+	WANT(strstr(lab.landed_why, "ram"));
+	WANT_INT(lab.home.claims, 0);
+	end();
+}
+
 TEST(a_stream_of_another_host_is_refused)
 {
-	struct ly_dest_params p;
-
 	begin();
 	start_qemu(&lab.src, "src", false);
 	start_qemu(&lab.dst, "dst", true);
-	UNTIL(lab.src.ready && lab.dst.ready);
-	p = (struct ly_dest_params){ .loop = lab.loop,
-		.qemu = lab.dst.qemu,
-		.vm = vm,
-		.mig = mig,
-		.source = "spiffe://a.example/host/h9" };
-	SITE_OK(ly_dest_start(&p, &dest_ops, &lab, &lab.dest, &why));
-	UNTIL(lab.listening);
+	listen_and_wait("h9");
 	migrate(0);
 	UNTIL(lab.source_over);
 	WANT_INT(lab.moved.end, LY_SOURCE_STAYED);
