@@ -270,6 +270,7 @@ give(struct ly_swtpm *m, struct ly_swtpm_todo *todo, uint32_t at, bool empty)
 	put(todo, 0, 4); /* flags */
 	put(todo, total, 4);
 	put(todo, len, 4);
+	m->blobs += len;
 	for (; len > 0; len--, at++)
 		put(todo, m->token[at], 1);
 }

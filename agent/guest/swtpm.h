@@ -99,6 +99,7 @@ struct ly_swtpm {
 	uint32_t buffer;     /* of QEMU's TPM device */
 	uint32_t have, need; /* of `buf` */
 	uint32_t token_len;
+	uint32_t blobs; /* bytes QEMU was given as TPM state, token and all */
 	uint8_t buf[LY_TOKEN_MAX];
 	uint8_t token[LY_TOKEN_MAX]; /* given out; while SAVED */
 };

@@ -173,7 +173,7 @@ ly_agent_conf_say(const struct ly_agent_conf *conf)
 		struct section s = { .allow_clear = t->allow_clear };
 
 		ly_copy(s.tcti, sizeof(s.tcti), t->tcti);
-		ly_conf_say(keys, LY_COUNT(keys), "tpm *", t->name, &s);
+		ly_conf_say(keys, LY_COUNT(keys), "tpm", t->name, &s);
 	}
 }
 

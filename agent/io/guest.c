@@ -914,6 +914,12 @@ ly_guest_busy(const struct ly_guest *g)
 	return g->m.busy || ly_swtpm_waiting(&g->m);
 }
 
+size_t
+ly_guest_blobs(const struct ly_guest *g)
+{
+	return g->m.blobs;
+}
+
 bool
 ly_guest_taken(const struct ly_guest *g)
 {

@@ -83,6 +83,8 @@ void ly_guest_attach_mode(struct ly_guest *g, enum ly_guest_mode mode);
 enum ly_guest_mode ly_guest_mode_of(const struct ly_guest *g);
 /* A command, op or save is with the owner. */
 bool ly_guest_busy(const struct ly_guest *g);
+/* Bytes QEMU was given as state to carry, the token among them. */
+size_t ly_guest_blobs(const struct ly_guest *g);
 /* What was answered has left the socket: QEMU's thread has read it. */
 bool ly_guest_taken(const struct ly_guest *g);
 bool ly_guest_in_session(const struct ly_guest *g);

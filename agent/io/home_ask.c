@@ -39,8 +39,11 @@ choose_tpm(struct ly_homes *hs, const char *want, const char **out,
 				*out = conf->tpms[i].name;
 				return LY_OK;
 			}
-		return ly_fail(why, LY_FULL,
-		    "all %zu TPMs of this host are taken", conf->tpms_n);
+		return conf->tpms_n ?
+		    ly_fail(why, LY_FULL,
+			"all %zu TPMs of this host are taken", conf->tpms_n) :
+		    ly_fail(why, LY_REFUSED,
+			"this host has no TPM: it can be no home");
 	}
 	if (!ly_home_tpm_conf(hs, want)) {
 		char names[200];

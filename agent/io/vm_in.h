@@ -66,7 +66,7 @@ struct vm {
 	bool asked_release; /* from then on only the home knows the outcome */
 	uint64_t commands_before; /* seq when the migration began */
 	uint64_t fate_epoch; /* as the home told it with the fate */
-	uint64_t state_bytes; /* of TPM state given to QEMU's stream: none */
+	uint64_t blobs_before; /* ly_guest_blobs() then */
 
 	/* Who waits for DONE; 0: nobody. */
 	uint32_t start_req, prepare_req, copy_req, stop_req;

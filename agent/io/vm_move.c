@@ -163,6 +163,10 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	bool moved = r->end == LY_SOURCE_MOVED;
 	enum ly_fate fate = fate_of(vm, moved);
 	enum ly_rc rc = final_rc(r->rc);
+	/* All that QEMU carried for us, less the token of one asking. */
+	uint64_t blobs = vm->guest ?
+	    ly_guest_blobs(vm->guest) - vm->blobs_before : 0;
+	uint64_t state = blobs > vm->token_len ? blobs - vm->token_len : 0;
 	uint64_t epoch = moved ? vm->fate_epoch : vm->core.epoch;
 	char value[512];
 
@@ -173,7 +177,7 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	    (unsigned long long)r->bytes, (unsigned long long)r->total_ms,
 	    (unsigned long long)downtime_ms(r),
 	    (unsigned long long)r->qemu_downtime_ms,
-	    (unsigned long long)vm->state_bytes,
+	    (unsigned long long)state,
 	    (unsigned long long)vm->commands_before,
 	    (unsigned long long)vm->core.seq);
 	vm->source = NULL;
@@ -259,7 +263,7 @@ ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 	vm->copy_req = m->req;
 	vm->asked_release = false;
 	vm->commands_before = vm->core.seq;
-	vm->state_bytes = 0;
+	vm->blobs_before = vm->guest ? ly_guest_blobs(vm->guest) : 0;
 	if (ly_source_start(&params, &source_ops, vm, &vm->source, &why) ==
 	    LY_OK)
 		return;

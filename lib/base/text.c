@@ -175,6 +175,7 @@ ly_same(const void *a, const void *b, size_t len)
 void
 ly_wipe(void *p, size_t len)
 {
-	memset(p, 0, len);
+	if (len)
+		memset(p, 0, len);
 	__asm__ volatile("" : : "r"(p) : "memory");
 }
