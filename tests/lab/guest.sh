@@ -45,16 +45,25 @@ guest_tagged() {
 }
 
 # guest_ask HOST VM COMMAND KIND: with a tag of its own, so that an older
-# record is not taken for the answer.
+# record is not taken for the answer. The console stays connected until that is
+# there: QEMU logs a character twice when its reader hangs up under it.
 guest_ask() {
 	GUEST_TAG=$((${GUEST_TAG:-0} + 1))
-	printf '%s t%s\n' "$3" "$GUEST_TAG" |
-		socat -t 1 - "UNIX-CONNECT:$LAB/$1/run/$2/serial.sock" >/dev/null ||
-		return 1
-	lab_wait 60 "answer of $2 to $3" guest_tagged "$1" "$2" "$4" "t$GUEST_TAG" ||
-		return 1
+	guest_fifo=$LAB/ask.$GUEST_TAG
+	mkfifo "$guest_fifo"
+	socat - "UNIX-CONNECT:$LAB/$1/run/$2/serial.sock" \
+		<"$guest_fifo" >/dev/null 2>&1 &
+	guest_socat=$!
+	exec 9>"$guest_fifo"
+	printf '%s t%s\n' "$3" "$GUEST_TAG" >&9
+	lab_wait 60 "answer of $2 to $3" guest_tagged "$1" "$2" "$4" "t$GUEST_TAG"
+	guest_asked=$?
+	exec 9>&-
+	wait $guest_socat
+	rm -f "$guest_fifo"
 	GUEST=$(grep "LANYARD.*\"event\":\"$4\".*\"tag\":\"t$GUEST_TAG\"" \
 		"$(guest_log "$1" "$2")" | tail -n 1 | sed 's/.*LANYARD //')
+	return $guest_asked
 }
 
 # guest_field KEY: of the last record.
