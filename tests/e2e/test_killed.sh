@@ -25,9 +25,11 @@ EK=$(chip_ek n1)
 guest_add north web1 n1 >/dev/null || lab_die "vm add"
 guest_start north web1 n1 >/dev/null || lab_die "the guest does not start"
 
-# The last record of a kind in the console's log there, for guest_field.
-last_said() { # HOST VM KIND
-	GUEST=$(grep "LANYARD.*\"event\":\"$3\"" "$(guest_log "$1" "$2")" |
+# The last whole record of one of these kinds in the console's log there, for
+# guest_field.
+last_said() { # HOST VM KINDS
+	GUEST=$(grep -E "LANYARD.*\"event\":\"($3)\".*\"ek\":\"[0-9a-f]{64}\"}" \
+		"$(guest_log "$1" "$2")" |
 		tail -n 1 | sed 's/.*LANYARD //')
 }
 
@@ -62,7 +64,7 @@ begins_again() { # SITE HOST NV-BEFORE
 
 it "the source's QEMU dies during the copy: the migration is over, the VM off"
 slow web1 s1
-last_said n1 web1 tick
+last_said n1 web1 'ready|tick'
 nv=$(guest_field nv)
 kill_qemu n1 web1 || no "no QEMU to kill"
 moved
@@ -111,7 +113,7 @@ vm_at south s2 web1
 matches s2 web1 n1
 
 it "the agent of the host where the VM runs dies: no migration from there"
-last_said s2 web1 tick
+last_said s2 web1 'ready|tick'
 nv=$(guest_field nv)
 lab_kill agent-s2 KILL
 lives 30 "news that s2 is down" host_is south s2 false
@@ -129,7 +131,7 @@ begins_again south s1 "$nv"
 
 it "the source's agent dies during the copy: it ends, and nothing runs twice"
 slow web1 s2
-last_said s1 web1 tick
+last_said s1 web1 'ready|tick'
 nv=$(guest_field nv)
 lab_kill agent-s1 KILL
 moved
@@ -146,7 +148,7 @@ begins_again south s2 "$nv"
 
 it "both agents die during the copy: the home decides for them"
 slow web1 s1
-last_said s2 web1 tick
+last_said s2 web1 'ready|tick'
 nv=$(guest_field nv)
 lab_kill agent-s1 KILL
 lab_kill agent-s2 KILL
