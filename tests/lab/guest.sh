@@ -55,7 +55,7 @@ guest_ask() {
 		<"$guest_fifo" >/dev/null 2>&1 &
 	guest_socat=$!
 	exec 9>"$guest_fifo"
-	printf '%s t%s\n' "$3" "$GUEST_TAG" >&9
+	(printf '%s t%s\n' "$3" "$GUEST_TAG" >&9) || :
 	lab_wait 60 "answer of $2 to $3" guest_tagged "$1" "$2" "$4" "t$GUEST_TAG"
 	guest_asked=$?
 	exec 9>&-
