@@ -218,6 +218,8 @@ on_sitehost(struct ly_manager *m, const char *site, const struct ly_sitehost *s)
 	h->since = ly_now_s();
 	if (h->up)
 		ly_asks_up(m, &h->at);
+	else
+		ly_host_forget(m, h); /* nobody says what runs there now */
 }
 
 /* May `site` ask this of a host of ours? */

@@ -36,8 +36,8 @@ host_of(struct ly_manager *m, struct ly_conn *c)
 	return h && h->conn == c ? h : NULL;
 }
 
-static void
-forget_reports(struct ly_manager *m, const struct ly_host *h)
+void
+ly_host_forget(struct ly_manager *m, const struct ly_host *h)
 {
 	struct ly_vm *vm;
 
@@ -58,7 +58,7 @@ ly_host_gone(struct ly_manager *m, struct ly_host *h)
 		h->up = false;
 		h->since = ly_now_s();
 		ly_asks_down(m, &h->at);
-		forget_reports(m, h);
+		ly_host_forget(m, h);
 		ly_fed_tell(m, h);
 	}
 }

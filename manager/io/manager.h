@@ -194,6 +194,8 @@ void ly_asks_fini(struct ly_manager *m);
 extern const struct ly_conn_ops ly_listen_ops;
 /* NULL when it cannot be reached now. */
 struct ly_conn *ly_host_conn(struct ly_manager *m, const struct ly_place *at);
+/* What was said to run on a host that is gone is not known any more. */
+void ly_host_forget(struct ly_manager *m, const struct ly_host *h);
 void ly_host_gone(struct ly_manager *m, struct ly_host *h);
 void ly_on_report(struct ly_manager *m, const char *site, unsigned type,
     const union ly_any *msg);

@@ -376,6 +376,7 @@ place_vm(struct ly_move *mv)
 		vm->at = place_of(mv, LY_PARTY_DEST);
 		vm->epoch = mv->row.epoch;
 		vm->state = LY_VM_RUNNING;
+		vm->why[0] = '\0';
 		vm->known = true;
 		vm->lost = false;
 	} else if (mv->row.state == LY_SAGA_ABORTING && mv->row.lost) {
