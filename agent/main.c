@@ -254,6 +254,7 @@ run(struct ly_agent *a)
 	struct ly_why why;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file too large is an error, not an end */
 	if (open_all(a, &why) != LY_OK) {
 		ly_log(LY_ERROR, "agent", "%s", why.text);
 		return 1;

@@ -255,7 +255,7 @@ read_nics(const json_t *list, struct ly_definition *def, struct ly_why *why)
 static enum ly_rc
 check_whole(const struct ly_definition *def, struct ly_why *why)
 {
-	if (!def->memory_mb)
+	if (!def->memory_mb && !def->external)
 		return ly_fail(why, LY_REFUSED, "memory_mb: is missing");
 	if (!def->kernel[0] && (def->initrd[0] || def->append[0]))
 		return ly_fail(why, LY_REFUSED,
