@@ -107,17 +107,37 @@ ly_home_add(struct ly_homes *hs, const struct ly_record *rec)
 	return h;
 }
 
+/* Visitors may still have doors to it; they lead nowhere from now on. */
+static void
+doors_shut(struct ly_homes *hs, const struct home *h)
+{
+	for (size_t i = 0; i < hs->doors_n; i++) {
+		if (!hs->doors[i].id || hs->doors[i].home != h)
+			continue;
+		hs->doors[i].home = NULL;
+		door_free(hs, &hs->doors[i]);
+	}
+}
+
 void
 ly_home_drop(struct ly_homes *hs, struct home *h)
 {
 	struct home **at = &hs->first;
+	struct later *l;
 
+	assert(!h->feeding);
 	while (*at != h)
 		at = &(*at)->next;
 	*at = h->next;
 	hs->homes_n--;
+	doors_shut(hs, h);
 	ly_home_tpm_close(h);
+	while ((l = h->later)) {
+		h->later = l->next;
+		free(l);
+	}
 	free(h->kept);
+	ly_wipe(&h->core, sizeof(h->core));
 	free(h);
 }
 
