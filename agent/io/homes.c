@@ -196,8 +196,8 @@ write_over(uv_work_t *work, int status)
 	if (j->rc != LY_OK)
 		ly_log_alarm("home", "records not written: %s", j->why.text);
 	hs->disk_ok = j->rc == LY_OK;
+	write_told(hs, j); /* what it leads to goes with the next job */
 	hs->job = false;
-	write_told(hs, j);
 	ly_wipe(j->buf, j->len);
 	free(j->buf);
 	free(j);

@@ -5,10 +5,13 @@
  * nobody answers on.
  */
 #include "agent/io/homes.h"
+#include "agent/io/records.h"
 #include "lib/wire/signed.h"
 #include "tests/unit/site.h"
 
-static const struct ly_id vm = { { 1 } };
+#include <time.h>
+
+static const struct ly_id vm = { { 1 } }, vm2 = { { 2 } };
 static const char host_a[] = "spiffe://north/host/a";
 
 struct heard {
@@ -141,6 +144,26 @@ resume(struct ly_visitor *v, const struct ly_id *id, uint32_t chan)
 	hear(v, LY_RESUME, &m, LY_OK);
 }
 
+static void
+attach(struct scene *s, struct ly_visitor *v, const struct ly_id *id,
+    uint32_t chan)
+{
+	uint8_t tagged[LY_TICKET_MAX], object[LY_TICKET_MAX];
+	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
+	struct ly_ticket t = { .vm = *id, .rights = LY_MAY_ATTACH,
+		.to_epoch = 1, .expires = (uint64_t)time(NULL) + 60 };
+	struct ly_attach m = { .chan = chan, .vm = *id };
+	size_t len = sizeof(object);
+
+	ly_copy(t.home, sizeof(t.home), s->agent.self->id);
+	ly_copy(t.holder, sizeof(t.holder), host_a);
+	ly_message_put_tagged(&ly_ticket_message, &t, &w);
+	SITE_OK(ly_sign(s->manager, LY_TYPE_TICKET, tagged, ly_wr_len(&w),
+	    object, &len, &why));
+	m.ticket = (struct ly_bytes){ object, len };
+	hear(v, LY_ATTACH, &m, LY_OK);
+}
+
 static struct ly_visitor *
 visitor(struct scene *s)
 {
@@ -165,6 +188,62 @@ TEST(a_door_to_a_VM_that_was_unbound_leads_nowhere)
 	resume(v, &vm, 3);
 	WANT_INT(s.heard.m.granted.rc, LY_UNKNOWN);
 	ly_visitor_free(v);
+	end(&s);
+}
+
+/* Each is granted, or not, by the write its proposal was in. `b` proposes while
+ * the write of `a` is under way, and `a` again from within being told. */
+struct chain {
+	struct scene *s;
+	struct ly_visitor *v;
+	unsigned granted, in_file;
+};
+
+static bool
+on_disk(struct scene *s, const struct ly_id *id)
+{
+	struct ly_record *recs;
+	char path[300];
+	bool found = false;
+	size_t n;
+
+	ly_print(path, sizeof(path), "%s/home.records", s->agent.conf.state);
+	SITE_OK(ly_records_read(path, &recs, &n, &why));
+	for (size_t i = 0; i < n; i++)
+		found |= ly_id_same(&recs[i].vm, id) && recs[i].epoch == 1;
+	free(recs);
+	return found;
+}
+
+static void
+on_chain(void *arg, unsigned type, const void *m)
+{
+	const struct ly_granted *g = m;
+	struct ly_detach off = { .chan = 0, .epoch = 1 };
+	struct chain *c = arg;
+
+	if (type != LY_GRANTED || g->rc != LY_OK)
+		return;
+	c->granted++;
+	c->in_file += on_disk(c->s, g->chan == 0 ? &vm : &vm2);
+	if (g->chan == 0)
+		hear(c->v, LY_DETACH, &off, LY_OK);
+}
+
+TEST(a_lease_is_granted_by_the_write_that_has_it_and_by_no_other)
+{
+	struct scene s;
+	struct chain c = { .s = &s };
+
+	scene(&s);
+	bound(&s, &vm2);
+	bound(&s, &vm); /* the first in the list, told first */
+	c.v = ly_visitor_new(s.agent.homes, host_a, on_chain, &c);
+	attach(&s, c.v, &vm, 0);
+	attach(&s, c.v, &vm2, 1);
+	until(&s, &c.granted, 2);
+	WANT_INT(c.in_file, 2);
+	ly_visitor_free(c.v);
 	end(&s);
 }
 
