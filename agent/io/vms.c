@@ -94,8 +94,10 @@ ly_vm_alarm(struct vm *vm, const char *text)
 static void
 one_closed(struct ly_vms *vms)
 {
-	if (--vms->open == 0 && vms->closing)
-		vms->closed(vms->closed_arg);
+	if (--vms->open > 0 || !vms->closing)
+		return;
+	vms->closed(vms->closed_arg);
+	free(vms);
 }
 
 static void
