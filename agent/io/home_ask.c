@@ -148,8 +148,13 @@ ly_homes_ask(struct ly_homes *hs, const struct ly_id *vm,
     const struct ly_id *mig, bool abort_, ly_homes_done *done, void *arg)
 {
 	struct home *h = ly_home_of(hs, vm);
-	struct ly_door_slot *d = h ? ly_home_door(hs, h) : NULL;
+	struct ly_door_slot *d;
 
+	if (h && h->binding) {
+		no(done, arg, LY_BUSY, "being written");
+		return;
+	}
+	d = h ? ly_home_door(hs, h) : NULL;
 	if (!d) {
 		no_such_vm(done, arg);
 		return;

@@ -690,18 +690,31 @@ read_ticket(struct ly_homes *hs, struct ly_bytes b, struct ly_ticket *out,
 	return out;
 }
 
+/* The home a visitor asks for by name. While its BIND or UNBIND is written
+ * nobody proposes anything for its record: the one may fail, and after the
+ * other there is none. */
+static struct home *
+home_for(struct ly_homes *hs, const struct ly_id *vm, enum ly_rc *rc)
+{
+	struct home *h = ly_home_of(hs, vm);
+
+	*rc = h && h->binding ? LY_BUSY : LY_UNKNOWN;
+	return h && h->binding ? NULL : h;
+}
+
 /* ATTACH and PRESTAGE: what both need. NULL when it has been refused. */
 static struct home *
 hear_ticket(struct ly_visitor *v, const struct ly_id *vm, uint32_t chan,
     struct ly_bytes bytes, struct ly_ticket *ticket, struct ly_home_event *ev)
 {
-	struct home *h = ly_home_of(v->homes, vm);
+	enum ly_rc rc = LY_UNKNOWN;
+	struct home *h = home_for(v->homes, vm, &rc);
 	struct ly_door_slot *d = h ? door_for(v, chan, h) : NULL;
 	struct ly_why why = { "" };
 
 	if (!d) {
-		struct ly_granted no = { .chan = chan, .rc = LY_UNKNOWN };
-		struct ly_staged nor = { .chan = chan, .rc = LY_UNKNOWN };
+		struct ly_granted no = { .chan = chan, .rc = (uint8_t)rc };
+		struct ly_staged nor = { .chan = chan, .rc = (uint8_t)rc };
 
 		if (ev->kind == LY_HOME_ATTACH)
 			v->say(v->arg, LY_GRANTED, &no);
@@ -933,11 +946,13 @@ ly_home_door(struct ly_homes *hs, struct home *h)
 static enum ly_rc
 hear_query(struct ly_visitor *v, unsigned type, const struct ly_query *q)
 {
-	struct home *h = ly_home_of(v->homes, &q->vm);
-	struct ly_outcome no = { .vm = q->vm, .mig = q->mig, .rc = LY_UNKNOWN };
+	struct ly_outcome no = { .vm = q->vm, .mig = q->mig };
+	enum ly_rc rc = LY_UNKNOWN;
+	struct home *h = home_for(v->homes, &q->vm, &rc);
 	struct ly_door_slot *d = h ? ly_home_door(v->homes, h) : NULL;
 
 	if (!d) {
+		no.rc = (uint8_t)rc;
 		v->say(v->arg, LY_OUTCOME, &no);
 		return LY_OK;
 	}

@@ -247,4 +247,31 @@ TEST(a_lease_is_granted_by_the_write_that_has_it_and_by_no_other)
 	end(&s);
 }
 
+TEST(a_VM_that_is_being_bound_or_unbound_grants_nothing)
+{
+	struct ly_query q = { .vm = vm, .mig = { { 9 } } };
+	struct scene s;
+	struct ly_visitor *v;
+
+	scene(&s);
+	v = visitor(&s);
+	bind_vm(&s, &vm);
+	attach(&s, v, &vm, 0);
+	WANT_INT(s.heard.m.granted.rc, LY_BUSY);
+	until(&s, &s.done_n, 1);
+	ly_homes_unbind(s.agent.homes, &vm, on_done, &s);
+	attach(&s, v, &vm, 0);
+	WANT_INT(s.heard.m.granted.rc, LY_BUSY);
+	hear(v, LY_ABORT, &q, LY_OK);
+	WANT_INT(s.heard.m.outcome.rc, LY_BUSY);
+	ly_homes_ask(s.agent.homes, &vm, &q.mig, true, on_done, &s);
+	WANT_INT(s.done_rc, LY_BUSY);
+	until(&s, &s.done_n, 3);
+	WANT_INT(s.done_rc, LY_OK);
+	attach(&s, v, &vm, 0);
+	WANT_INT(s.heard.m.granted.rc, LY_UNKNOWN);
+	ly_visitor_free(v);
+	end(&s);
+}
+
 TEST_MAIN()
