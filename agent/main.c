@@ -206,8 +206,8 @@ close_rest(void *arg)
 	struct ly_agent *a = arg;
 
 	ly_links_close(a->links);
+	ly_homes_close(a->homes); /* its last answers go by the control */
 	ly_control_close(a->control);
-	ly_homes_close(a->homes);
 	ly_net_close(a->net);
 }
 

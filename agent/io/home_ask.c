@@ -144,6 +144,26 @@ ly_home_bound(struct home *h, enum ly_rc rc, const char *why)
 }
 
 void
+ly_homes_end_asks(struct ly_homes *hs)
+{
+	for (struct home *h = hs->first; h; h = h->next) {
+		struct binding *b = h->binding;
+
+		h->binding = NULL;
+		if (b)
+			no(b->done, b->arg, LY_OUTSIDE, "the agent ends");
+		free(b);
+	}
+	for (size_t i = 0; i < hs->doors_n; i++) {
+		struct ly_door_slot *d = &hs->doors[i];
+
+		if (d->id && d->done)
+			no(d->done, d->arg, LY_OUTSIDE, "the agent ends");
+		d->done = NULL;
+	}
+}
+
+void
 ly_homes_ask(struct ly_homes *hs, const struct ly_id *vm,
     const struct ly_id *mig, bool abort_, ly_homes_done *done, void *arg)
 {

@@ -141,6 +141,18 @@ ly_home_drop(struct ly_homes *hs, struct home *h)
 	free(h);
 }
 
+/* Connections are closed, and a write ends, after ly_homes_close(). */
+static void
+unref(struct ly_homes *hs)
+{
+	if (--hs->refs > 0)
+		return;
+	while (hs->first)
+		ly_home_drop(hs, hs->first);
+	free(hs->doors);
+	free(hs);
+}
+
 /* ---- the file of records ---- */
 
 struct write_job {
@@ -196,13 +208,15 @@ write_over(uv_work_t *work, int status)
 	if (j->rc != LY_OK)
 		ly_log_alarm("home", "records not written: %s", j->why.text);
 	hs->disk_ok = j->rc == LY_OK;
-	write_told(hs, j); /* what it leads to goes with the next job */
+	if (!hs->closing)
+		write_told(hs, j); /* what it leads to goes with the next job */
 	hs->job = false;
 	ly_wipe(j->buf, j->len);
 	free(j->buf);
 	free(j);
-	if (hs->again)
+	if (hs->again && !hs->closing)
 		ly_homes_write(hs);
+	unref(hs);
 }
 
 void
@@ -236,6 +250,7 @@ ly_homes_write(struct ly_homes *hs)
 		abort();
 	hs->job = true;
 	hs->again = false;
+	hs->refs++;
 	if (uv_queue_work(hs->agent->loop, &j->work, write_work, write_over))
 		abort();
 }
@@ -586,6 +601,7 @@ ly_visitor_new(struct ly_homes *homes, const char *who, ly_visitor_say *say_,
 	if (!v)
 		abort();
 	v->homes = homes;
+	homes->refs++;
 	v->say = say_;
 	v->arg = arg;
 	ly_copy(v->who, sizeof(v->who), who);
@@ -605,6 +621,7 @@ ly_visitor_free(struct ly_visitor *v)
 	}
 	free(v->chans);
 	free(v);
+	unref(hs);
 }
 
 static bool
@@ -1045,6 +1062,7 @@ ly_homes_open(struct ly_agent *agent, struct ly_homes **out, struct ly_why *why)
 	hs->tick.data = hs;
 	uv_timer_start(&hs->tick, on_tick, TICK_MS, TICK_MS);
 	uv_unref((uv_handle_t *)&hs->tick);
+	hs->refs = 1;
 	*out = hs;
 	return LY_OK;
 }
@@ -1052,17 +1070,16 @@ ly_homes_open(struct ly_agent *agent, struct ly_homes **out, struct ly_why *why)
 static void
 on_tick_closed(uv_handle_t *handle)
 {
-	struct ly_homes *hs = handle->data;
-
-	while (hs->first)
-		ly_home_drop(hs, hs->first);
-	free(hs->doors);
-	free(hs);
+	unref(handle->data);
 }
 
 void
 ly_homes_close(struct ly_homes *hs)
 {
+	hs->closing = true;
+	ly_homes_end_asks(hs);
+	for (struct home *h = hs->first; h; h = h->next)
+		ly_home_tpm_close(h);
 	uv_close((uv_handle_t *)&hs->tick, on_tick_closed);
 }
 

@@ -19,7 +19,8 @@ struct ly_visitor;
  * "no records". TPMs are opened at the first command that needs them. */
 LY_MUST enum ly_rc ly_homes_open(struct ly_agent *agent, struct ly_homes **out,
     struct ly_why *why);
-/* Closes TPMs; freed when their handles are closed. */
+/* Answers what the manager has asked and closes the TPMs; freed when a write
+ * that is under way is over, and the last visitor. */
 void ly_homes_close(struct ly_homes *homes);
 
 /* `say` sends a message back to this visitor. */

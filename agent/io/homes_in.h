@@ -73,6 +73,8 @@ struct ly_homes {
 	size_t doors_n, free_door;
 	uint32_t door_serial;
 	bool job, again; /* a write is under way; another is wanted */
+	unsigned refs;	 /* the timer, the job and each visitor */
+	bool closing;	 /* nobody is told anything any more */
 	bool disk_ok;
 	uv_timer_t tick;
 };
@@ -84,6 +86,8 @@ struct home *ly_home_of(struct ly_homes *hs, const struct ly_id *vm);
 struct home *ly_home_add(struct ly_homes *hs, const struct ly_record *rec);
 void ly_home_drop(struct ly_homes *hs, struct home *h);
 void ly_homes_write(struct ly_homes *hs);
+/* home_ask.c: answers the manager's requests that are open. */
+void ly_homes_end_asks(struct ly_homes *hs);
 struct ly_door_slot *ly_home_door(struct ly_homes *hs, struct home *h);
 void ly_home_query(struct home *h, ly_door door, const char *who, bool abort,
     const struct ly_id *mig);

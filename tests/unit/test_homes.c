@@ -274,4 +274,27 @@ TEST(a_VM_that_is_being_bound_or_unbound_grants_nothing)
 	end(&s);
 }
 
+/* As on SIGTERM: the links' connections are closed a turn later. */
+TEST(homes_that_are_closed_wait_for_a_write_and_for_visitors)
+{
+	struct ly_query q = { .vm = vm, .mig = { { 9 } } };
+	struct scene s;
+	struct ly_visitor *v;
+
+	scene(&s);
+	bound(&s, &vm);
+	v = visitor(&s);
+	resume(v, &vm, 0);
+	ly_homes_ask(s.agent.homes, &vm, &q.mig, true, on_done, &s);
+	bind_vm(&s, &vm2);
+	shut(&s);
+	WANT_INT(s.done_n, 3);
+	WANT_INT(s.done_rc, LY_OUTSIDE);
+	ly_visitor_free(v);
+	uv_run(&s.loop, UV_RUN_DEFAULT);
+	WANT_INT(uv_loop_close(&s.loop), 0);
+	ly_identity_free(s.agent.ids);
+	ly_identity_free(s.manager);
+}
+
 TEST_MAIN()
