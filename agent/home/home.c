@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/home/home.h"
 
+/* No holder gets there by counting; one that says so lies. */
+#define SEQ_MAX (UINT64_MAX / 2)
+
 typedef void handler(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo);
 
@@ -201,6 +204,11 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 	if (h->rec.state == LY_REC_ATTACHED && holds(h, ev->who) &&
 	    ev->ticket && ev->ticket->to_epoch == h->rec.epoch &&
 	    strcmp(ev->ticket->holder, ev->who) == 0) {
+		if (h->tpm == LY_TPM_RUNNING) {
+			say(h, ev, todo, LY_BUSY);
+			return;
+		}
+		h->blind = false; /* it goes on from what we say */
 		hand_over(h, todo, ev->door);
 		say(h, ev, todo, LY_OK);
 	} else if (ticket_fits(h, ev, LY_MAY_ATTACH | LY_MAY_FORCE)) {
@@ -216,7 +224,8 @@ static enum ly_rc
 regain_sight(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
-	if (ev->seq < h->rec.seq || (ev->waiting && ev->seq == h->rec.seq))
+	if (ev->seq < h->rec.seq || ev->seq > SEQ_MAX ||
+	    (ev->waiting && ev->seq == h->rec.seq))
 		return LY_MALFORMED;
 	h->seq = ev->seq;
 	h->kept = false;

@@ -433,6 +433,64 @@ TEST(after_our_restart_a_waiting_command_is_in_doubt_and_never_run)
 	WANT(find(&w, LY_DO_KEEP_FAILURE));
 }
 
+/* Attached, and restarted: our memory of the commands since is gone. */
+static struct world
+restarted(void)
+{
+	struct world w = attached();
+	struct ly_record rec = w.home.rec;
+
+	ly_home_init(&w.home, &rec);
+	return w;
+}
+
+TEST(after_our_restart_nobody_makes_the_seq_wrap)
+{
+	struct world w = restarted();
+
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = A,
+		.epoch = 1,
+		.seq = UINT64_MAX,
+		.secret = fresh });
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_MALFORMED);
+	command(&w, 33, 1, 0, hash1);
+	WANT(find(&w, LY_DO_REFUSE)->rc == LY_FENCED);
+}
+
+TEST(after_our_restart_a_lease_granted_again_is_counted_from_there)
+{
+	struct world w = restarted();
+	struct ly_ticket t = ticket(&w, A, LY_MAY_ATTACH);
+	struct ly_home_event ev = { .kind = LY_HOME_ATTACH,
+		.door = 33,
+		.who = A,
+		.ticket = &t,
+		.secret = fresh };
+
+	t.to_epoch = 1;
+	tell(&w, ev);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	WANT(find(&w, LY_DO_GRANT)->seq == 0);
+	command(&w, 33, 1, 1, hash1);
+	WANT(w.runs == 1);
+	tell(&w, ev);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_BUSY);
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = 34,
+		.who = A,
+		.epoch = 1,
+		.seq = 1,
+		.waiting = true,
+		.secret = fresh });
+	WANT(w.home.tpm == LY_TPM_RUNNING); /* not in doubt: it runs */
+	answer(&w);
+	WANT(find(&w, LY_DO_ANSWER)->door == 34);
+}
+
 TEST(after_our_restart_an_idle_guest_goes_on)
 {
 	struct world w = attached();
