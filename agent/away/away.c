@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/away/away.h"
 
+/* No home gets there by counting; one that says so lies. */
+#define SEQ_MAX (UINT64_MAX / 2)
+
 typedef void handler(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo);
 
@@ -365,6 +368,12 @@ static void
 take(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo, enum ly_away_kind what)
 {
+	if (ev->epoch < a->epoch || ev->seq > SEQ_MAX) {
+		alarm(a, todo, "the home grants what cannot be");
+		a->state = LY_AWAY_DEAD;
+		tell(a, todo, what, LY_MALFORMED);
+		return;
+	}
 	a->state = LY_AWAY_HELD;
 	a->up = true;
 	a->epoch = ev->epoch;
@@ -514,6 +523,26 @@ settled(struct ly_away *a, const struct ly_away_event *ev,
 	}
 }
 
+/* Aborted, but then another host was given the lease while this copy stood
+ * still: it must not go on. Whoever forced that has to say what becomes of it
+ * here. */
+static void
+overtaken(struct ly_away *a, const struct ly_away_event *ev,
+    struct ly_away_todos *todo)
+{
+	struct ly_away_todo *t;
+
+	a->asking = false;
+	if (a->state != LY_AWAY_DEAD)
+		die(a, ev, todo);
+	t = add(a, todo, LY_TELL);
+	t->what = LY_AWAY_ASK;
+	t->rc = LY_FENCED;
+	t->fate = LY_FATE_UNKNOWN;
+	t->mig = ev->mig;
+	t->epoch = ev->epoch;
+}
+
 static void
 on_outcome(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo)
@@ -522,6 +551,11 @@ on_outcome(struct ly_away *a, const struct ly_away_event *ev,
 		return;
 	if (ev->rc == LY_BUSY || ev->rc == LY_OUTSIDE) {
 		retry(a, ev);
+		return;
+	}
+	if (ev->rc == LY_OK && ev->fate == LY_FATE_ABORTED &&
+	    ev->epoch > a->epoch && a->epoch) {
+		overtaken(a, ev, todo);
 		return;
 	}
 	a->asking = false;

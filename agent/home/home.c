@@ -176,10 +176,10 @@ take_lease(struct ly_home *h, const struct ly_home_event *ev,
 		return;
 	}
 	next = propose(h, ev);
+	next->epoch = ev->ticket->to_epoch; /* the source sees it is not its */
 	if (next->state >= LY_REC_PREPARED)
 		settle(next, &h->rec.mig, LY_FATE_ABORTED);
 	next->state = LY_REC_ATTACHED;
-	next->epoch = ev->ticket->to_epoch;
 	ly_copy(next->holder, sizeof(next->holder), ev->who);
 	memcpy(next->secret, ev->secret, sizeof(next->secret));
 	write(h, todo);

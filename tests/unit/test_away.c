@@ -99,6 +99,46 @@ released(void)
 	return w;
 }
 
+TEST(a_copy_whose_lease_another_got_by_force_stays_stopped)
+{
+	struct world w = released();
+	struct ly_away_event ev = { .kind = LY_AWAY_HEAR_OUTCOME,
+		.mig = mig,
+		.fate = LY_FATE_ABORTED,
+		.epoch = 4 };
+
+	for (unsigned i = 0; i < 2; i++) { /* and when it is asked again */
+		happens(&w, LY_AWAY_ASK);
+		tell(&w, ev);
+		WANT_INT(w.away.state, LY_AWAY_DEAD);
+		WANT(told(&w, LY_AWAY_ASK)->fate != LY_FATE_ABORTED);
+		WANT_INT(told(&w, LY_AWAY_ASK)->rc, LY_FENCED);
+	}
+}
+
+TEST(a_home_that_grants_an_epoch_of_the_past_is_not_believed)
+{
+	struct world w = held();
+
+	happens(&w, LY_AWAY_DETACH);
+	tell(&w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_DETACHED });
+	happens(&w, LY_AWAY_ATTACH);
+	granted(&w, LY_OK, 2, 0);
+	WANT_INT(w.away.state, LY_AWAY_DEAD);
+	WANT_INT(told(&w, LY_AWAY_ATTACH)->rc, LY_MALFORMED);
+}
+
+TEST(a_home_that_grants_the_last_seq_there_is_is_not_believed)
+{
+	struct world w = { .now_ms = 1000 };
+
+	ly_away_init(&w.away);
+	happens(&w, LY_AWAY_UP);
+	happens(&w, LY_AWAY_ATTACH);
+	granted(&w, LY_OK, 3, UINT64_MAX);
+	WANT_INT(told(&w, LY_AWAY_ATTACH)->rc, LY_MALFORMED);
+}
+
 TEST(a_start_asks_as_soon_as_the_link_is_up)
 {
 	struct world w = { .now_ms = 1000 };

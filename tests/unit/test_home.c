@@ -433,6 +433,21 @@ TEST(after_our_restart_a_waiting_command_is_in_doubt_and_never_run)
 	WANT(find(&w, LY_DO_KEEP_FAILURE));
 }
 
+TEST(a_migration_ended_by_force_tells_its_source_the_epoch_of_the_other)
+{
+	struct world w = prepared();
+
+	ask_attach(&w, B, DOOR_B, LY_MAY_ATTACH | LY_MAY_FORCE);
+	disk(&w, true);
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_QUERY,
+		.door = 33,
+		.who = A,
+		.mig = mig });
+	WANT(find(&w, LY_DO_OUTCOME)->fate == LY_FATE_ABORTED);
+	WANT(find(&w, LY_DO_OUTCOME)->epoch == 2);
+}
+
 /* Attached, and restarted: our memory of the commands since is gone. */
 static struct world
 restarted(void)
