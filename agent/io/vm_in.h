@@ -50,10 +50,13 @@ struct vm {
 	size_t ticket_len;
 
 	struct ly_guest *guest;
-	bool guest_owed; /* the guest waits for the answer to `cmd` */
-	uint8_t *cmd;	 /* the one that is waiting or sent */
-	size_t cmd_len, cmd_room;
-	uint8_t locality; /* of `cmd` */
+	bool guest_owed; /* the guest waits for an answer */
+	struct vm_cmd {
+		uint8_t *at;
+		size_t len, room;
+		uint8_t locality;
+	} cmd, sent; /* the one that waits; the one that has a seq */
+	uint64_t sent_seq;
 	uint8_t init_locality;
 	uint8_t token[LY_TOKEN_MAX]; /* given (source) or taken (dest) */
 	size_t token_len;

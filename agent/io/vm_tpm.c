@@ -50,17 +50,31 @@ say_resume(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 	ly_wipe(&m, sizeof(m));
 }
 
+/* The one that waits has been given a seq. It is kept as it is, for it may have
+ * to be said again when the guest, told that it failed, has sent others. */
+static void
+number_command(struct vm *vm, uint64_t seq)
+{
+	struct vm_cmd free_one = vm->sent;
+
+	vm->sent = vm->cmd;
+	vm->cmd = free_one;
+	vm->sent_seq = seq;
+}
+
 static void
 say_command(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 {
 	struct ly_command m = { .chan = vm->user.chan,
 		.op = (uint8_t)t->op,
-		.locality = vm->locality,
 		.epoch = t->epoch,
-		.seq = t->seq,
-		.body = { vm->cmd, vm->cmd_len } };
+		.seq = t->seq };
 
 	(void)body;
+	if (t->seq != vm->sent_seq)
+		number_command(vm, t->seq);
+	m.locality = vm->sent.locality;
+	m.body = (struct ly_bytes){ vm->sent.at, vm->sent.len };
 	ly_link_say(&vm->user, LY_COMMAND, &m);
 }
 
@@ -370,16 +384,18 @@ static void
 keep_command(struct vm *vm, enum ly_op op, uint8_t locality, const uint8_t *at,
     size_t len)
 {
-	if (len > vm->cmd_room) {
-		vm->cmd = realloc(vm->cmd, ly_max(len, 128));
-		if (!vm->cmd)
+	struct vm_cmd *c = &vm->cmd;
+
+	if (len > c->room) {
+		c->at = realloc(c->at, ly_max(len, 128));
+		if (!c->at)
 			abort();
-		vm->cmd_room = ly_max(len, 128);
+		c->room = ly_max(len, 128);
 	}
 	if (len)
-		memcpy(vm->cmd, at, len);
-	vm->cmd_len = len;
-	vm->locality = locality;
+		memcpy(c->at, at, len);
+	c->len = len;
+	c->locality = locality;
 	vm->guest_owed = true;
 	ly_vm_feed(vm,
 	    &(struct ly_away_event){ .kind = LY_AWAY_COMMAND, .op = op }, NULL,

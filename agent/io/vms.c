@@ -111,13 +111,20 @@ unlist(struct vm *vm)
 }
 
 static void
+free_cmd(struct vm_cmd *c)
+{
+	if (c->at)
+		ly_wipe(c->at, c->room);
+	free(c->at);
+}
+
+static void
 vm_free(struct vm *vm)
 {
 	free(vm->def);
 	free(vm->ticket);
-	if (vm->cmd)
-		ly_wipe(vm->cmd, vm->cmd_room);
-	free(vm->cmd);
+	free_cmd(&vm->cmd);
+	free_cmd(&vm->sent);
 	ly_wipe(&vm->core, sizeof(vm->core));
 	free(vm);
 }
