@@ -10,6 +10,7 @@
 #			lanyard if there is a file to start it)
 #	BENCH_OURS	that file (default: path_lanyard.sh beside this one)
 #	BENCH_ONLY	which measurements: latency pinned commands idle bulk wan
+#			migrate
 #	BENCH_KEEP=1	leave the scratch directory, with all samples and logs
 #
 # A path is a start function (lib.sh) and its name in PATHS; a measurement is a
@@ -27,9 +28,12 @@ if [ -f "$BENCH_OURS" ]; then
 	# shellcheck disable=SC1090
 	. "$BENCH_OURS"
 	PATHS="$PATHS lanyard"
+	# shellcheck source=tests/bench/migrate.sh
+	. "$here/migrate.sh"
+	MIGRATE=migrate
 fi
 PATHS=${BENCH_PATHS:-$PATHS}
-ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan}
+ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan ${MIGRATE:-}}
 OURS=lanyard
 
 # NAME|UNIT|BETTER|PEER|RULE|NUMBER, as rows_json has it
@@ -49,17 +53,23 @@ first_50ms|ms|low|tcp|fixed|55
 first_50ms|ms|low|stunnel|fixed|55
 first_50ms|ms|low|ssh|fixed|55
 extends_100_50ms|s|low|tcp|fixed|0.12'
+MOVES='migration_total_ms|ms|low|qemu_tls|peer|1
+migration_total_ms|ms|low|qemu_tcp|none|
+migration_downtime_ms|ms|low|qemu_tls|peer|1
+migration_downtime_ms|ms|low|qemu_tcp|none|
+migration_gap_ms|ms|low|qemu_tls|none|
+migration_gap_ms|ms|low|qemu_tcp|none|'
 
 if [ -n "${BENCH_QUICK:-}" ]; then
 	LATENCY_ROUNDS=3 LATENCY_N=3000
 	COMMANDS_ROUNDS=3 COMMANDS_N=40000
 	IDLE_ROUNDS=1 BULK_ROUNDS=1 BULK_BYTES=1000000000
-	FIRST_ROUNDS=3
+	FIRST_ROUNDS=3 MIGRATE_ROUNDS=2
 else
 	LATENCY_ROUNDS=11 LATENCY_N=10000
 	COMMANDS_ROUNDS=5 COMMANDS_N=100000
 	IDLE_ROUNDS=3 BULK_ROUNDS=5 BULK_BYTES=4000000000
-	FIRST_ROUNDS=7
+	FIRST_ROUNDS=7 MIGRATE_ROUNDS=5
 fi
 IDLE_N=1000
 VMS=64
@@ -267,8 +277,10 @@ done
 echo "medians (least-most); $(uname -sr), $(nproc) cores"
 printf '%s\n' 'p50|us' 'p99|us' 'p50_1core|us' "$TARGETS" 'cpu_100k|s' |
     paths_table "$PATHS"
+[ -z "${MIGRATE:-}" ] ||
+    printf '%s\n' "$MOVES" | paths_table "$MIGRATE_PEERS $OURS"
 echo
-printf '%s\n' "$TARGETS" | rows_json "$OURS" >"$BUILD/bench.json"
+printf '%s\n' "$TARGETS" "$MOVES" | rows_json "$OURS" >"$BUILD/bench.json"
 json_table <"$BUILD/bench.json"
 if [ "$failures" != 0 ]; then
 	say "$failures measurements failed"

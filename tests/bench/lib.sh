@@ -35,6 +35,7 @@ bench_begin() {
 }
 
 bench_end() {
+	! is_function migrate_clear || migrate_clear
 	# shellcheck disable=SC2086
 	kill_all $ALL
 	if [ -n "${BENCH_KEEP:-}" ]; then
@@ -379,7 +380,7 @@ rows_json() {
 
 # json_table: what rows_json wrote, for people
 json_table() {
-	printf '%-18s %-8s %10s   %-8s %10s %7s %11s  %s\n' what unit ours \
+	printf '%-22s %-8s %10s   %-8s %10s %7s %11s  %s\n' what unit ours \
 	    peer "peer's" ratio target met
 	sed -n 's/^{//p' | tr -d '"}' | awk -F, "$awk_short"'{
 		for (i = 1; i <= NF; i++) {
@@ -390,21 +391,21 @@ json_table() {
 				$i = short($i)
 		}
 		met = $8 == "true" ? "yes" : $8 == "false" ? "NO" : "-"
-		printf "%-18s %-8s %10s   %-8s %10s %7s %11s  %s\n", $1, $3,
+		printf "%-22s %-8s %10s   %-8s %10s %7s %11s  %s\n", $1, $3,
 		    $2, $4, $5, $6, $7, met
 	}'
 }
 
 # paths_table "PATH ...": reads the same rows; medians (least-most) of each path
 paths_table() {
-	printf '%-18s %-8s' what unit
+	printf '%-22s %-8s' what unit
 	for p in $1; do
 		printf ' %24s' "$p"
 	done
 	printf '\n'
 	cut -d'|' -f1,2 | awk '!seen[$0]++' |
 	while IFS='|' read -r name unit; do
-		printf '%-18s %-8s' "$name" "$unit"
+		printf '%-22s %-8s' "$name" "$unit"
 		for p in $1; do
 			printf ' %24s' "$(samples_of "$name" "$p" | spread)"
 		done
