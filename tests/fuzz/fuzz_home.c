@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events in any order into a home machine. Eight bytes are one event; the
+ * shell's own promises are kept (WRITTEN only while writing, no answer of a
+ * TPM that runs nothing, a door is not used again once it is gone), those of
+ * visitors are not: any may say anything. Checked after every step are the
+ * laws of home.h, against a count of our own. A restart takes the record that
+ * was last on disk.
+ */
+#include "agent/home/home.h"
+
+#include <stdlib.h>
+
+#define EVENT 8
+#define DOORS 6
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static const char *const hosts[] = { "spiffe://n/host/a", "spiffe://n/host/b",
+	"spiffe://n/host/c", NULL };
+static const struct ly_id vm = { { 1 } };
+
+struct world {
+	struct ly_home home;
+	struct ly_home_todos todo;
+	struct ly_record disk;
+	ly_door serial, doors[DOORS]; /* those open now */
+	ly_door granted; /* the newest; 0 once it is fenced or gone */
+	bool running;
+	uint64_t ran; /* the newest seq that was run in `ran_epoch` */
+	uint64_t ran_epoch;
+};
+
+static void
+must(bool so)
+{
+	if (!so)
+		abort();
+}
+
+static uint64_t
+near(uint64_t n, unsigned how)
+{
+	switch (how % 8) {
+	case 5:
+		return n + 1;
+	case 6:
+		return n - 1;
+	case 7:
+		return how & 8 ? UINT64_MAX : 0;
+	default:
+		return n;
+	}
+}
+
+/* H1: run on the door that has the lease, each seq of an epoch once. */
+static void
+check_run(struct world *w, const struct ly_home_event *ev, uint64_t seq)
+{
+	must(ev->kind == LY_HOME_COMMAND && !w->running && seq > 0);
+	must(ev->door == w->granted && ev->epoch == w->disk.epoch);
+	must(w->ran_epoch != ev->epoch || seq > w->ran);
+	must(w->disk.state == LY_REC_ATTACHED ||
+	    w->disk.state == LY_REC_PREPARED);
+	w->running = true;
+	w->ran = seq;
+	w->ran_epoch = ev->epoch;
+}
+
+static bool
+is_lease(enum ly_home_kind kind)
+{
+	return kind == LY_HOME_ATTACH || kind == LY_HOME_RESUME ||
+	    kind == LY_HOME_CLAIM || kind == LY_HOME_WRITTEN;
+}
+
+static void
+check(struct world *w, const struct ly_home_event *ev,
+    const struct ly_home_todo *t)
+{
+	switch (t->act) {
+	case LY_DO_RUN:
+		check_run(w, ev, t->seq);
+		break;
+	case LY_DO_CANCEL:
+		must(w->running);
+		break;
+	case LY_DO_WRITE:
+		must(w->home.next.epoch >= w->disk.epoch);
+		break;
+	case LY_DO_GRANT:
+		if (t->rc != LY_OK)
+			break;
+		must(is_lease(ev->kind) && t->epoch == w->disk.epoch);
+		must(w->disk.state != LY_REC_DETACHED);
+		w->granted = t->door;
+		break;
+	case LY_DO_FENCE:
+		if (t->door == w->granted)
+			w->granted = 0;
+		break;
+	case LY_DO_ANSWER:
+		must(t->door == w->home.door && w->home.kept);
+		break;
+	case LY_DO_RELEASED:
+		must(t->rc != LY_OK || w->disk.state == LY_REC_QUIESCED);
+		break;
+	case LY_DO_KEEP:
+	case LY_DO_KEEP_FAILURE:
+	case LY_DO_REFUSE:
+	case LY_DO_STAGED:
+	case LY_DO_DETACHED:
+	case LY_DO_OUTCOME:
+	case LY_DO_ALARM:
+		break;
+	}
+}
+
+static void
+step(struct world *w, const struct ly_home_event *ev)
+{
+	uint64_t epoch = w->disk.epoch;
+
+	w->todo.n = 0;
+	if (ev->kind == LY_HOME_WRITTEN && ev->ok)
+		w->disk = w->home.next;
+	if (ev->kind == LY_HOME_ANSWER || ev->kind == LY_HOME_TPM_DEAD)
+		w->running = false;
+	ly_home_step(&w->home, ev, &w->todo);
+	for (unsigned i = 0; i < w->todo.n; i++)
+		check(w, ev, &w->todo.act[i]);
+	must(w->disk.epoch >= epoch);			   /* H5 */
+	must(memcmp(&w->home.rec, &w->disk, sizeof(w->disk)) == 0); /* H3 */
+	must((w->home.tpm == LY_TPM_RUNNING) == w->running);
+}
+
+static void
+restart(struct world *w)
+{
+	struct ly_record rec = w->disk;
+
+	ly_home_init(&w->home, &rec);
+	memset(w->doors, 0, sizeof(w->doors));
+	w->granted = 0;
+	w->running = false;
+	w->ran = 0; /* the holder says how far it was */
+}
+
+static bool
+possible(const struct world *w, const struct ly_home_event *ev)
+{
+	if (ev->kind == LY_HOME_WRITTEN)
+		return w->home.writing;
+	return ev->kind != LY_HOME_ANSWER || w->running;
+}
+
+static void
+one(struct world *w, const uint8_t *b)
+{
+	static const uint8_t hash[2][32] = { { 1 }, { 2 } };
+	static const uint8_t secret[2][LY_SECRET_LEN] = { { 1 }, { 2 } };
+	ly_door *door = &w->doors[b[1] % DOORS];
+	unsigned kind = b[0] % (LY_HOME_KINDS + 1);
+	struct ly_home_event ev = { .kind = (enum ly_home_kind)kind,
+		.who = hosts[b[1] % DOORS / 2],
+		.now = 1000 + b[7],
+		.mig = { { (uint8_t)(b[2] % 4) } },
+		.epoch = near(w->home.rec.epoch, b[3]),
+		.seq = near(w->home.seq, b[4]),
+		.waiting = b[5] & 1,
+		.secret = secret[b[5] >> 1 & 1],
+		.op = b[5] & 4 ? LY_OP_INIT : LY_OP_TPM,
+		.hash = hash[b[5] >> 3 & 1],
+		.ok = b[5] & 16 };
+	struct ly_token token = { .vm = vm, .mig = ev.mig, .epoch = ev.epoch,
+		.seq = ev.seq };
+	struct ly_ticket ticket = { .vm = vm, .mig = ev.mig, .rights = b[6],
+		.from_epoch = ev.epoch,
+		.to_epoch = w->home.rec.epoch + (b[6] >> 3 & 3),
+		.expires = 1100 };
+
+	if (kind == LY_HOME_KINDS) {
+		restart(w);
+		return;
+	}
+	if (!possible(w, &ev))
+		return;
+	if (!*door)
+		*door = ++w->serial;
+	ev.door = *door;
+	if (ev.kind == LY_HOME_ABORT && b[5] & 32)
+		ev.who = NULL;
+	ly_copy(ticket.holder, sizeof(ticket.holder), hosts[b[1] % DOORS / 2]);
+	ev.ticket = b[5] & 64 ? NULL : &ticket;
+	ev.token = b[5] & 128 ? NULL : &token;
+	if (ev.kind == LY_HOME_GONE && w->granted == *door)
+		w->granted = 0;
+	if (ev.kind == LY_HOME_GONE)
+		*door = 0;
+	step(w, &ev);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static struct world w;
+
+	memset(&w, 0, sizeof(w));
+	w.disk.vm = vm;
+	ly_home_init(&w.home, &w.disk);
+	for (; len >= EVENT; data += EVENT, len -= EVENT)
+		one(&w, data);
+	return 0;
+}
