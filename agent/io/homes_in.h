@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What homes.c (events and deeds), home_tpm.c (the TPM behind a home) and
+ * What homes.c (the homes, their doors and records), home_do.c (what a machine
+ * wants done), visitors.c (messages in), home_tpm.c (the TPM behind a home) and
  * home_ask.c (the manager's requests) share. Nobody else includes this.
  */
 #ifndef LY_AGENT_IO_HOMES_IN_H
@@ -80,19 +81,32 @@ struct ly_homes {
 };
 
 /* homes.c */
-void ly_home_feed(struct home *h, const struct ly_home_event *ev,
-    const void *body, size_t len);
 struct home *ly_home_of(struct ly_homes *hs, const struct ly_id *vm);
 struct home *ly_home_add(struct ly_homes *hs, const struct ly_record *rec);
 void ly_home_drop(struct ly_homes *hs, struct home *h);
 void ly_homes_write(struct ly_homes *hs);
-/* home_ask.c: answers the manager's requests that are open. */
-void ly_homes_end_asks(struct ly_homes *hs);
-struct ly_door_slot *ly_home_door(struct ly_homes *hs, struct home *h);
-void ly_home_query(struct home *h, ly_door door, const char *who, bool abort,
-    const struct ly_id *mig);
+void ly_homes_unref(struct ly_homes *hs);
+uint64_t ly_home_now(void); /* seconds since 1970 */
 const struct ly_agent_tpm *ly_home_tpm_conf(const struct ly_homes *hs,
     const char *name);
+/* NULL: closed, or never was. */
+struct ly_door_slot *ly_door_of(struct ly_homes *hs, ly_door id);
+struct ly_door_slot *ly_door_new(struct ly_homes *hs);
+/* Its machine is told. */
+void ly_door_free(struct ly_homes *hs, struct ly_door_slot *d);
+/* A door that closes with its OUTCOME. */
+struct ly_door_slot *ly_home_door(struct ly_homes *hs, struct home *h);
+
+/* home_do.c: an event, and all that follows from it. */
+void ly_home_feed(struct home *h, const struct ly_home_event *ev,
+    const void *body, size_t len);
+
+/* visitors.c */
+void ly_home_query(struct home *h, ly_door door, const char *who, bool abort,
+    const struct ly_id *mig);
+
+/* home_ask.c: answers the manager's requests that are open. */
+void ly_homes_end_asks(struct ly_homes *hs);
 
 /* home_tpm.c: runs a command, and feeds ANSWER or TPM_DEAD. */
 void ly_home_tpm_run(struct home *h, enum ly_op op, uint8_t locality,
