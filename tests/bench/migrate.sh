@@ -4,11 +4,13 @@
 # A live migration of the lab's guest (256 MB, at work on its TPM), by lanyard
 # and by QEMU itself: its TLS or plain TCP, with a swtpm at each end whose state
 # goes with the guest. After lib.sh and path_lanyard.sh. Both guests are up all
-# the time and go to and fro, so that each round finds them as the last did.
+# the time and go to and fro, so that each round finds them as the last did; a
+# second of rest keeps what one start or move leaves behind out of the next.
 #
 # total and downtime are what each side reports, of QEMU its own counting: the
 # time until its last byte was written. The gap is what the guest lives through,
 # from its stop to its start at the other end; ours counts that as downtime.
+# shellcheck disable=SC2154
 LAB_TOP=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/lab/guest.sh
 . "$LAB_TOP/tests/lab/guest.sh"
@@ -22,6 +24,7 @@ measure_migrate() {
 	say "live migration, $MIGRATE_ROUNDS rounds"
 	MINE=
 	LAB=$T/m
+	# shellcheck disable=SC2034
 	LAB_RTT=0
 	mkdir -p "$LAB"
 	if migrate_can && migrate_ours_up && migrate_peer_up; then
@@ -72,6 +75,7 @@ migrate_ours_up() {
 migrate_ours() {
 	migrate_to=b
 	[ "$migrate_at" = a ] || migrate_to=a
+	sleep 1
 	if ! timeout 100 "$BUILD/lanyard" --manager "$LAB/m/manager.sock" \
 	    --json migrate vm --to "$migrate_to" --wait >"$LAB/out" 2>&1; then
 		say "lanyard: migration failed: $(tail -n 1 "$LAB/out")"
@@ -209,7 +213,7 @@ event_ms() {
 migrate_peer() {
 	peer_how=$1
 	peer_to=$((peer_n + 1))
-	if ! qemu_start "$peer_to" -incoming defer ||
+	if ! qemu_start "$peer_to" -incoming defer || ! sleep 1 ||
 	    ! peer_move "$peer_n" "$peer_to"; then
 		say "$1: migration failed"
 		failures=$((failures + 1))
