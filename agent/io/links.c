@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#define CHANS_LEAST 256
+
 struct ly_link {
 	struct ly_link *next;
 	struct ly_links *links;
@@ -15,7 +17,7 @@ struct ly_link {
 	struct ly_visitor *self; /* of the local link */
 	struct ly_link_user *users;
 	struct ly_link_user **by_chan;
-	size_t chans_n;
+	size_t chans_n, next_chan;
 };
 
 struct ly_links {
@@ -192,15 +194,20 @@ link_to(struct ly_links *links, const char *home)
 	return NULL;
 }
 
+/* The one least lately given: what the home still says to the VM that had a
+ * chan before must not be heard by the one that has it now. */
 static uint32_t
 chan_for(struct ly_link *l, struct ly_link_user *u)
 {
-	size_t i = 0, n;
+	size_t i = l->next_chan, n = 0;
 
-	while (i < l->chans_n && l->by_chan[i])
+	while (n < l->chans_n && l->by_chan[i % l->chans_n]) {
 		i++;
+		n++;
+	}
+	i = n < l->chans_n ? i % l->chans_n : l->chans_n;
 	if (i == l->chans_n) {
-		n = i ? 2 * i : 8;
+		n = i ? 2 * i : CHANS_LEAST;
 		l->by_chan = realloc(l->by_chan, n * sizeof(*l->by_chan));
 		if (!l->by_chan)
 			abort();
@@ -208,6 +215,7 @@ chan_for(struct ly_link *l, struct ly_link_user *u)
 		l->chans_n = n;
 	}
 	l->by_chan[i] = u;
+	l->next_chan = i + 1;
 	return (uint32_t)i;
 }
 
