@@ -191,6 +191,7 @@ ask(struct ly_away *a, struct ly_away_todos *todo)
 		return;
 	switch (a->state) {
 	case LY_AWAY_ATTACHING:
+		a->attach_said = true;
 		add(a, todo, LY_SAY_ATTACH);
 		break;
 	case LY_AWAY_STAGING:
@@ -243,6 +244,7 @@ on_attach(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo)
 {
 	(void)ev;
+	a->attach_said = a->unwanted = false;
 	go(a, todo, LY_AWAY_ATTACHING);
 }
 
@@ -294,6 +296,21 @@ on_detach_early(struct ly_away *a, const struct ly_away_event *ev,
 	a->state = LY_AWAY_NONE;
 	a->up = false;
 	tell(a, todo, LY_AWAY_DETACH, LY_OK);
+}
+
+/* A start that is called off after it was asked for: the home may grant it all
+ * the same, and then has to be told that nobody uses it. */
+static void
+on_detach_attaching(struct ly_away *a, const struct ly_away_event *ev,
+    struct ly_away_todos *todo)
+{
+	if (!a->attach_said) {
+		on_detach_early(a, ev, todo);
+		return;
+	}
+	fail_waiting(a, todo);
+	a->reset = false;
+	a->unwanted = true;
 }
 
 static void
@@ -388,10 +405,18 @@ static void
 on_granted_attach(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo)
 {
-	if (ev->rc == LY_OK) {
-		take(a, ev, todo, LY_AWAY_ATTACH);
-	} else if (ev->rc == LY_BUSY) {
+	if (ev->rc == LY_BUSY) {
 		retry(a, ev);
+	} else if (a->unwanted && ev->rc == LY_OK) {
+		a->up = true;
+		a->epoch = ly_max(a->epoch, ev->epoch);
+		a->seq = ev->seq;
+		memcpy(a->secret, ev->secret, sizeof(a->secret));
+		go(a, todo, LY_AWAY_DETACHING);
+	} else if (a->unwanted) {
+		on_detach_early(a, ev, todo);
+	} else if (ev->rc == LY_OK) {
+		take(a, ev, todo, LY_AWAY_ATTACH);
 	} else {
 		a->state = LY_AWAY_NONE;
 		tell(a, todo, LY_AWAY_ATTACH, ev->rc);
@@ -619,7 +644,7 @@ static handler *const table[LY_AWAY_STATES][LY_AWAY_KINDS] = {
 	[LY_AWAY_ATTACHING] = { ALIKE,
 		[LY_AWAY_ATTACH] = refuse_owner, [LY_AWAY_STAGE] = refuse_owner,
 		[LY_AWAY_CLAIM] = refuse_owner,	[LY_AWAY_RELEASE] = refuse_owner,
-		[LY_AWAY_DETACH] = on_detach_early,
+		[LY_AWAY_DETACH] = on_detach_attaching,
 		[LY_AWAY_HEAR_GRANTED] = on_granted_attach,
 		[LY_AWAY_HEAR_ANSWER] = nothing,
 		[LY_AWAY_HEAR_REFUSED] = nothing, [LY_AWAY_HEAR_STAGED] = nothing,

@@ -99,6 +99,38 @@ released(void)
 	return w;
 }
 
+TEST(a_start_called_off_gives_back_what_it_is_granted)
+{
+	struct world w = { .now_ms = 1000 };
+
+	ly_away_init(&w.away);
+	happens(&w, LY_AWAY_UP);
+	happens(&w, LY_AWAY_ATTACH);
+	happens(&w, LY_AWAY_DETACH);
+	WANT(!told(&w, LY_AWAY_DETACH));
+	happens(&w, LY_AWAY_DOWN);
+	happens(&w, LY_AWAY_UP);
+	WANT(find(&w, LY_SAY_ATTACH));
+	granted(&w, LY_OK, 4, 6);
+	WANT(!told(&w, LY_AWAY_ATTACH));
+	WANT_INT(find(&w, LY_SAY_DETACH)->epoch, 4);
+	tell(&w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_DETACHED });
+	WANT_INT(told(&w, LY_AWAY_DETACH)->rc, LY_OK);
+}
+
+TEST(a_start_called_off_and_refused_is_over)
+{
+	struct world w = { .now_ms = 1000 };
+
+	ly_away_init(&w.away);
+	happens(&w, LY_AWAY_UP);
+	happens(&w, LY_AWAY_ATTACH);
+	happens(&w, LY_AWAY_DETACH);
+	granted(&w, LY_FENCED, 0, 0);
+	WANT_INT(told(&w, LY_AWAY_DETACH)->rc, LY_OK);
+	WANT_INT(w.away.state, LY_AWAY_NONE);
+}
+
 TEST(a_copy_whose_lease_another_got_by_force_stays_stopped)
 {
 	struct world w = released();
