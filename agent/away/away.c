@@ -106,16 +106,21 @@ go_on(struct ly_away *a, const struct ly_away_event *ev,
 					     ev->now_ms;
 }
 
+/* One that gives the lease back has what it wants: it may be its own DETACH
+ * that the home has heard, and whose answer was lost. */
 static void
 die(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo)
 {
-	a->state = LY_AWAY_DEAD;
+	bool leaving = a->state == LY_AWAY_DETACHING;
+
+	a->state = leaving ? LY_AWAY_NONE : LY_AWAY_DEAD;
 	a->up = false;
 	a->reset = false;
 	fail_waiting(a, todo);
 	a->sent = LY_SENT_NONE;
-	tell(a, todo, LY_AWAY_HEAR_FENCE, LY_FENCED);
+	tell(a, todo, leaving ? LY_AWAY_DETACH : LY_AWAY_HEAR_FENCE,
+	    LY_FENCED);
 	go_on(a, ev, todo);
 }
 

@@ -118,6 +118,20 @@ TEST(a_start_called_off_gives_back_what_it_is_granted)
 	WANT_INT(told(&w, LY_AWAY_DETACH)->rc, LY_OK);
 }
 
+TEST(a_link_lost_with_the_answer_to_DETACH_still_ends_it)
+{
+	struct world w = held();
+
+	happens(&w, LY_AWAY_DETACH);
+	happens(&w, LY_AWAY_DOWN);
+	happens(&w, LY_AWAY_UP);
+	WANT(find(&w, LY_SAY_RESUME));
+	granted(&w, LY_FENCED, 0, 0);
+	WANT(!told(&w, LY_AWAY_HEAR_FENCE));
+	WANT(told(&w, LY_AWAY_DETACH)->rc != LY_REFUSED);
+	WANT_INT(w.away.state, LY_AWAY_NONE);
+}
+
 TEST(a_start_called_off_and_refused_is_over)
 {
 	struct world w = { .now_ms = 1000 };
