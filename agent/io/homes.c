@@ -47,6 +47,8 @@ ly_door_new(struct ly_homes *hs)
 		hs->doors_n = n;
 	}
 	hs->free_door = hs->doors[i].next;
+	if (hs->door_serial == UINT32_MAX)
+		hs->door_serial = 0; /* never an id of 0 */
 	hs->doors[i] = (struct ly_door_slot){
 		.id = (ly_door)++hs->door_serial << 32 | i,
 	};
