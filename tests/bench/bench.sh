@@ -5,7 +5,7 @@
 # use today, in one run on one machine. Rounds are interleaved (every path once,
 # then every path again), figures are medians. Writes $BUILD/bench.json.
 #
-#	BENCH_QUICK=1	fewer and shorter rounds, under a minute
+#	BENCH_QUICK=1	fewer and shorter rounds, under two minutes
 #	BENCH_PATHS	which paths (default: direct tcp stunnel ssh, and
 #			lanyard if there is a file to start it)
 #	BENCH_OURS	that file (default: path_lanyard.sh beside this one)
