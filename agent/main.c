@@ -253,6 +253,7 @@ run(struct ly_agent *a)
 	uv_signal_t term, intr, hup;
 	struct ly_why why;
 
+	ly_file_most();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file too large is an error, not an end */
 	if (open_all(a, &why) != LY_OK) {

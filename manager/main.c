@@ -144,6 +144,7 @@ watch_signals(uv_loop_t *loop, struct signals *all)
 	uv_signal_start(&all->term, on_end, SIGTERM);
 	uv_signal_start(&all->intr, on_end, SIGINT);
 	uv_signal_start(&all->hup, on_reload, SIGHUP);
+	ly_file_most();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file too large is an error, not an end */
 	signal(SIGXFSZ, SIG_IGN); /* a full disk is an error, not an end */

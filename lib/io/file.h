@@ -17,6 +17,9 @@ LY_MUST enum ly_rc ly_file_write(const char *path, const void *buf, size_t len,
 LY_MUST enum ly_rc ly_file_mkdir(const char *path, unsigned mode,
     struct ly_why *why);
 
+/* As many descriptors as we may have: a VM takes several. */
+void ly_file_most(void);
+
 /* Tells systemd ("READY=1", "STOPPING=1", "STATUS=..."); nothing without
  * NOTIFY_SOCKET. */
 void ly_notify(const char *state);

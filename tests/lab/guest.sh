@@ -71,6 +71,25 @@ guest_field() {
 	printf '%s' "$GUEST" | lab_json "$1"
 }
 
+# guest_rest HOST VM: the loop stands still, and GUEST says where: a tick that
+# came when nobody was on the console, for QEMU's serial port doubles a
+# character now and then while somebody is.
+guest_rest() {
+	guest_ask "$1" "$2" pause paused || return 1
+	guest_line=$(wc -l <"$(guest_log "$1" "$2")")
+	lab_wait 60 "tick of $2" guest_ticked "$1" "$2" || return 1
+	GUEST=$(guest_ticks "$1" "$2" | head -n 1 | sed 's/.*LANYARD //')
+}
+
+guest_ticks() {
+	tail -n +$((guest_line + 1)) "$(guest_log "$1" "$2")" |
+		grep 'LANYARD.*"event":"tick".*"state":"paused".*}'
+}
+
+guest_ticked() {
+	[ "$(guest_ticks "$1" "$2" | wc -l)" -ge 1 ]
+}
+
 # What the chip itself says, read past lanyard while the guest is at rest.
 chip_pcr() {
 	lab_tpm "$1" 0 tpm2_pcrread "sha256:$2" |

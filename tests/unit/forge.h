@@ -42,6 +42,7 @@ forge_write(const struct forge *f, X509 *cert, EVP_PKEY *key)
 
 	WANT(to && PEM_write_X509(to, cert));
 	fclose(to);
+	unlink(site_path("%s.key", f->file)); /* it may be read-only */
 	to = fopen(site_path("%s.key", f->file), "w");
 	WANT(to && PEM_write_PrivateKey(to, key, NULL, NULL, 0, NULL, NULL));
 	fclose(to);

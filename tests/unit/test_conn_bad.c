@@ -7,6 +7,7 @@
 #include "tests/unit/forge.h"
 #include "tests/unit/pair.h"
 
+#include <sys/resource.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -477,7 +478,11 @@ TEST(too_many_strangers_are_turned_away_and_then_it_goes_on)
 	struct sockaddr_in sa = { .sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	unsigned turned = 0;
+	struct rlimit files;
 
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
 	load();
 	begin(home_ids, away_ids, NULL);
 	sa.sin_port = htons((uint16_t)ly_net_port(home_net));
