@@ -119,8 +119,7 @@ die(struct ly_away *a, const struct ly_away_event *ev,
 	a->reset = false;
 	fail_waiting(a, todo);
 	a->sent = LY_SENT_NONE;
-	tell(a, todo, leaving ? LY_AWAY_DETACH : LY_AWAY_HEAR_FENCE,
-	    LY_FENCED);
+	tell(a, todo, leaving ? LY_AWAY_DETACH : LY_AWAY_HEAR_FENCE, LY_FENCED);
 	go_on(a, ev, todo);
 }
 

@@ -157,8 +157,8 @@ struct ly_away {
 	struct ly_id asked;	/* the migration ASK is about */
 	uint64_t waiting_since; /* of what waits for the home; 0: nothing */
 	uint64_t retry_at;	/* after LY_BUSY; 0: none */
-	bool attach_said; /* the home may have granted it */
-	bool unwanted;	  /* ... and is to be given it back at once */
+	bool attach_said;	/* the home may have granted it */
+	bool unwanted;		/* ... and is to be given it back at once */
 };
 
 void ly_away_init(struct ly_away *a);

@@ -40,8 +40,8 @@ choose_tpm(struct ly_homes *hs, const char *want, const char **out,
 				return LY_OK;
 			}
 		return conf->tpms_n ?
-		    ly_fail(why, LY_FULL,
-			"all %zu TPMs of this host are taken", conf->tpms_n) :
+		    ly_fail(why, LY_FULL, "all %zu TPMs of this host are taken",
+			conf->tpms_n) :
 		    ly_fail(why, LY_REFUSED,
 			"this host has no TPM: it can be no home");
 	}

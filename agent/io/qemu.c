@@ -207,8 +207,7 @@ static void
 on_monitor_event(void *arg, const char *name, const json_t *data)
 {
 	struct ly_qemu *q = arg;
-	const char *reason =
-	    json_string_value(json_object_get(data, "reason"));
+	const char *reason = json_string_value(json_object_get(data, "reason"));
 
 	if (strcmp(name, "SHUTDOWN") == 0 && !q->why[0])
 		ly_print(q->why, sizeof(q->why), "QEMU ended: %.60s",
@@ -473,8 +472,8 @@ ly_qemu_start(uv_loop_t *loop, const struct ly_qemu_params *params,
     struct ly_why *why)
 {
 	struct ly_definition_params p = {
-		.binary = params->binary ? params->binary
-					 : "qemu-system-x86_64",
+		.binary = params->binary ? params->binary :
+					   "qemu-system-x86_64",
 		.dir = params->dir,
 		.name = params->name,
 		.id = params->id,

@@ -39,8 +39,8 @@ struct vm {
 	enum ly_vmstate_kind state;
 	char why[LY_WHY_MAX]; /* of FAILED, or of what should be known */
 	bool leaving;	      /* DETACH is under way or done */
-	bool orphan; /* of the agent before us: its TPM is gone for good */
-	bool forgotten;	      /* to be freed when nothing is under way */
+	bool orphan;	/* of the agent before us: its TPM is gone for good */
+	bool forgotten; /* to be freed when nothing is under way */
 
 	struct ly_away core;
 	bool feeding;
@@ -65,11 +65,11 @@ struct vm {
 	struct ly_source *source;
 	struct ly_dest *dest;
 	struct ly_id mig;
-	bool want_release; /* RELEASE goes as soon as the TPM is idle */
+	bool want_release;  /* RELEASE goes as soon as the TPM is idle */
 	bool asked_release; /* from then on only the home knows the outcome */
 	uint64_t commands_before; /* seq when the migration began */
-	uint64_t fate_epoch; /* as the home told it with the fate */
-	uint64_t blobs_before; /* ly_guest_blobs() then */
+	uint64_t fate_epoch;	  /* as the home told it with the fate */
+	uint64_t blobs_before;	  /* ly_guest_blobs() then */
 
 	/* Who waits for DONE; 0: nobody. */
 	uint32_t start_req, prepare_req, copy_req, stop_req;
@@ -119,8 +119,8 @@ void ly_vm_orphan_ready(struct vm *vm);
 void ly_vms_adopt(struct ly_vms *vms, const struct ly_qemu_ops *ops);
 
 /* vm_tpm.c */
-void ly_vm_feed(struct vm *vm, const struct ly_away_event *ev,
-    const void *body, size_t len);
+void ly_vm_feed(struct vm *vm, const struct ly_away_event *ev, const void *body,
+    size_t len);
 LY_MUST enum ly_rc ly_vm_endpoint(struct vm *vm, enum ly_guest_mode mode,
     struct ly_why *why);
 LY_MUST enum ly_rc ly_vm_join(struct vm *vm, const char *address,
@@ -135,9 +135,8 @@ void ly_vm_qemu_ready(struct vm *vm);
 void ly_vm_release_if_idle(struct vm *vm);
 /* The agent ends: what is under way is let go. */
 void ly_vm_end_moves(struct vm *vm);
-void ly_vm_remember(struct ly_vms *vms, const struct ly_id *mig,
-    enum ly_rc rc, enum ly_fate fate, uint64_t epoch, const char *why,
-    const char *value);
+void ly_vm_remember(struct ly_vms *vms, const struct ly_id *mig, enum ly_rc rc,
+    enum ly_fate fate, uint64_t epoch, const char *why, const char *value);
 const struct past *ly_vms_past(const struct ly_vms *vms,
     const struct ly_id *mig);
 

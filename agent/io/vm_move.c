@@ -21,8 +21,7 @@ const struct past *
 ly_vms_past(const struct ly_vms *vms, const struct ly_id *mig)
 {
 	for (unsigned i = 0; i < LY_PAST_MAX; i++)
-		if (!ly_id_none(mig) &&
-		    ly_id_same(&vms->past[i].mig, mig))
+		if (!ly_id_none(mig) && ly_id_same(&vms->past[i].mig, mig))
 			return &vms->past[i];
 	return NULL;
 }
@@ -33,7 +32,9 @@ ly_vm_remember(struct ly_vms *vms, const struct ly_id *mig, enum ly_rc rc,
 {
 	struct past *p = &vms->past[vms->past_at++ % LY_PAST_MAX];
 
-	*p = (struct past){ .mig = *mig, .rc = rc, .fate = fate,
+	*p = (struct past){ .mig = *mig,
+		.rc = rc,
+		.fate = fate,
 		.epoch = epoch };
 	ly_copy(p->why, sizeof(p->why), why);
 	ly_copy(p->value, sizeof(p->value), value);
@@ -92,8 +93,9 @@ ly_vm_release_if_idle(struct vm *vm)
 	if (!vm->want_release || !ly_away_idle(&vm->core))
 		return;
 	vm->want_release = false;
-	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_RELEASE,
-	    .mig = vm->mig }, NULL, 0);
+	ly_vm_feed(vm,
+	    &(struct ly_away_event){ .kind = LY_AWAY_RELEASE, .mig = vm->mig },
+	    NULL, 0);
 }
 
 static void
@@ -101,8 +103,11 @@ query(void *arg, bool abort_)
 {
 	struct vm *vm = arg;
 
-	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_ASK,
-	    .mig = vm->mig, .abort = abort_ }, NULL, 0);
+	ly_vm_feed(vm,
+	    &(struct ly_away_event){ .kind = LY_AWAY_ASK,
+		.mig = vm->mig,
+		.abort = abort_ },
+	    NULL, 0);
 }
 
 static uint64_t
@@ -165,7 +170,8 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	enum ly_rc rc = final_rc(r->rc);
 	/* All that QEMU carried for us, less the token of one asking. */
 	uint64_t blobs = vm->guest ?
-	    ly_guest_blobs(vm->guest) - vm->blobs_before : 0;
+	    ly_guest_blobs(vm->guest) - vm->blobs_before :
+	    0;
 	uint64_t state = blobs > vm->token_len ? blobs - vm->token_len : 0;
 	uint64_t epoch = moved ? vm->fate_epoch : vm->core.epoch;
 	char value[512];
@@ -176,8 +182,7 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	    "\"commands_before\":%llu,\"commands_after\":%llu}",
 	    (unsigned long long)r->bytes, (unsigned long long)r->total_ms,
 	    (unsigned long long)downtime_ms(r),
-	    (unsigned long long)r->qemu_downtime_ms,
-	    (unsigned long long)state,
+	    (unsigned long long)r->qemu_downtime_ms, (unsigned long long)state,
 	    (unsigned long long)vm->commands_before,
 	    (unsigned long long)vm->core.seq);
 	vm->source = NULL;
@@ -234,9 +239,13 @@ ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 	struct vm *vm = ly_vm_of(vms, &m->vm);
 	const struct past *p = ly_vms_past(vms, &m->mig);
 	struct ly_source_params params = { .loop = vms->agent->loop,
-		.net = vms->agent->net, .vm = m->vm, .mig = m->mig,
-		.dest = m->dest, .dest_address = m->dest_address,
-		.bandwidth = m->bandwidth, .downtime_ms = m->downtime_ms };
+		.net = vms->agent->net,
+		.vm = m->vm,
+		.mig = m->mig,
+		.dest = m->dest,
+		.dest_address = m->dest_address,
+		.bandwidth = m->bandwidth,
+		.downtime_ms = m->downtime_ms };
 	struct ly_why why;
 	const char *no;
 
@@ -295,10 +304,12 @@ ly_vms_settle(struct ly_vms *vms, const struct ly_request *m)
 		ly_qemu_quit(orphan->qemu); /* it runs elsewhere by now */
 	if (vm && vm->source && strcmp(vm->home_site, m->origin) == 0 &&
 	    vm->core.asking)
-		ly_vm_feed(vm, &(struct ly_away_event){
-		    .kind = LY_AWAY_SETTLED, .mig = m->mig,
-		    .fate = (enum ly_fate)m->flag, .epoch = m->epoch }, NULL,
-		    0);
+		ly_vm_feed(vm,
+		    &(struct ly_away_event){ .kind = LY_AWAY_SETTLED,
+			.mig = m->mig,
+			.fate = (enum ly_fate)m->flag,
+			.epoch = m->epoch },
+		    NULL, 0);
 	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
 }
 
@@ -330,8 +341,7 @@ on_dest_over(void *arg, const struct ly_dest_result *r)
 
 	vm->dest = NULL;
 	ly_vm_remember(vm->vms, &vm->mig, r->rc,
-	    r->epoch ? LY_FATE_CLAIMED : LY_FATE_ABORTED, r->epoch, r->why,
-	    "");
+	    r->epoch ? LY_FATE_CLAIMED : LY_FATE_ABORTED, r->epoch, r->why, "");
 	if (!runs) {
 		ly_copy(vm->why, sizeof(vm->why), r->why);
 		ly_vm_leave(vm, r->why);
@@ -353,7 +363,9 @@ void
 ly_vm_qemu_ready(struct vm *vm)
 {
 	struct ly_dest_params params = { .loop = vm->vms->agent->loop,
-		.qemu = vm->qemu, .vm = vm->id, .mig = vm->mig,
+		.qemu = vm->qemu,
+		.vm = vm->id,
+		.mig = vm->mig,
 		.source = vm->source_id };
 	struct ly_why why;
 
@@ -362,9 +374,8 @@ ly_vm_qemu_ready(struct vm *vm)
 }
 
 enum ly_rc
-ly_vms_stream(struct ly_vms *vms, struct ly_conn *c,
-    const struct ly_peer *peer, const struct ly_hello *hello,
-    struct ly_why *why)
+ly_vms_stream(struct ly_vms *vms, struct ly_conn *c, const struct ly_peer *peer,
+    const struct ly_hello *hello, struct ly_why *why)
 {
 	struct vm *vm = ly_vm_of_mig(vms, &hello->mig);
 	char id[LY_ID_TEXT];
@@ -417,8 +428,8 @@ told_claim(struct vm *vm, const struct ly_away_todo *t)
 	if (vm->dest)
 		ly_dest_granted(vm->dest, t->rc, vm->core.epoch);
 	else if (t->rc == LY_OK) /* our QEMU died while we asked */
-		ly_vm_feed(vm, &(struct ly_away_event){
-		    .kind = LY_AWAY_DETACH }, NULL, 0);
+		ly_vm_feed(vm,
+		    &(struct ly_away_event){ .kind = LY_AWAY_DETACH }, NULL, 0);
 	else
 		ly_vm_forget(vm);
 }
@@ -444,7 +455,8 @@ static void
 told_fenced(struct vm *vm, const struct ly_away_todo *t)
 {
 	(void)t;
-	ly_vm_alarm(vm, "another host holds this VM's TPM: this copy is"
+	ly_vm_alarm(vm,
+	    "another host holds this VM's TPM: this copy is"
 	    " stopped");
 	ly_vm_state(vm, LY_VM_FAILED, "fenced by its home");
 	if (vm->guest)
@@ -456,7 +468,7 @@ told_fenced(struct vm *vm, const struct ly_away_todo *t)
 void
 ly_vm_told_move(struct vm *vm, const struct ly_away_todo *t)
 {
-	static void (*const told[LY_AWAY_KINDS])(struct vm *vm,
+	static void (*const told[LY_AWAY_KINDS])(struct vm * vm,
 	    const struct ly_away_todo *t) = {
 		[LY_AWAY_STAGE] = told_staged,
 		[LY_AWAY_CLAIM] = told_claim,

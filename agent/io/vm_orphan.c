@@ -113,8 +113,7 @@ adopt(struct ly_vms *vms, const char *name, const struct ly_qemu_ops *ops)
 	ly_copy(vm->why, sizeof(vm->why),
 	    "its agent was restarted: the guest's TPM is gone until the VM is"
 	    " stopped and started");
-	ly_log_alarm(name, "QEMU (pid %d): %s", ly_qemu_pid(vm->qemu),
-	    vm->why);
+	ly_log_alarm(name, "QEMU (pid %d): %s", ly_qemu_pid(vm->qemu), vm->why);
 }
 
 void

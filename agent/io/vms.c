@@ -267,8 +267,8 @@ ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why)
 	if (vm->external)
 		on_ready(vm);
 	else
-		rc = ly_qemu_start(vm->vms->agent->loop, &params, &qemu_ops,
-		    vm, &vm->qemu, why);
+		rc = ly_qemu_start(vm->vms->agent->loop, &params, &qemu_ops, vm,
+		    &vm->qemu, why);
 	free(vm->def); /* some KiB that a running VM does not need */
 	vm->def = NULL;
 	return rc;
@@ -312,8 +312,7 @@ ly_vm_blank(struct ly_vms *vms, const struct ly_id *id, const char *name)
 	vm->id = *id;
 	ly_away_init(&vm->core);
 	ly_copy(vm->name, sizeof(vm->name), name);
-	ly_print(vm->dir, sizeof(vm->dir), "%s/%s", vms->agent->conf.run,
-	    name);
+	ly_print(vm->dir, sizeof(vm->dir), "%s/%s", vms->agent->conf.run, name);
 	vm->next = vms->first;
 	vms->first = vm;
 	return vm;

@@ -89,7 +89,7 @@ struct ly_source_event {
 	bool ok, won;
 	bool quiet; /* STATUS while HELD: no TPM command is under way, and QEMU
 		     * has taken the answer to the last */
-	bool idle; /* STATUS: no TPM command older than 1 s is under way */
+	bool idle;  /* STATUS: no TPM command older than 1 s is under way */
 	enum ly_rc rc;
 	enum ly_fate fate;
 	enum ly_mig status;
@@ -98,13 +98,13 @@ struct ly_source_event {
 };
 
 enum ly_source_act {
-	LY_SRC_DO_SETUP,   /* parameters, socket, migrate; then SET */
-	LY_SRC_DO_POLL,	   /* query-migrate; then STATUS */
-	LY_SRC_DO_STOP,	   /* stop, query-status; then STOPPED */
+	LY_SRC_DO_SETUP,    /* parameters, socket, migrate; then SET */
+	LY_SRC_DO_POLL,	    /* query-migrate; then STATUS */
+	LY_SRC_DO_STOP,	    /* stop, query-status; then STOPPED */
 	LY_SRC_DO_CONTINUE, /* migrate-continue */
-	LY_SRC_DO_LIFT,	   /* limits of bandwidth and downtime */
-	LY_SRC_DO_STOPPED, /* tell the owner; `flag`: we won the race */
-	LY_SRC_DO_RELEASE, /* ask the home; then RELEASED */
+	LY_SRC_DO_LIFT,	    /* limits of bandwidth and downtime */
+	LY_SRC_DO_STOPPED,  /* tell the owner; `flag`: we won the race */
+	LY_SRC_DO_RELEASE,  /* ask the home; then RELEASED */
 	LY_SRC_DO_FIN,
 	LY_SRC_DO_ASK,	  /* the home; `flag`: abort; then FATE */
 	LY_SRC_DO_HANGUP, /* connection and QEMU's socket */
@@ -145,7 +145,7 @@ struct ly_source_core {
 	    ended, ready, gone;
 	bool continued;
 	unsigned quiet; /* STATUSes in a row that said so */
-	bool abort; /* what ASK says */
+	bool abort;	/* what ASK says */
 	/* time */
 	uint64_t now_ms, since_ms; /* since: in this state */
 	uint64_t poll_ms, ask_ms, ask_wait_ms;

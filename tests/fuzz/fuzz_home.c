@@ -129,7 +129,7 @@ step(struct world *w, const struct ly_home_event *ev)
 	ly_home_step(&w->home, ev, &w->todo);
 	for (unsigned i = 0; i < w->todo.n; i++)
 		check(w, ev, &w->todo.act[i]);
-	must(w->disk.epoch >= epoch);			   /* H5 */
+	must(w->disk.epoch >= epoch);				    /* H5 */
 	must(memcmp(&w->home.rec, &w->disk, sizeof(w->disk)) == 0); /* H3 */
 	must((w->home.tpm == LY_TPM_RUNNING) == w->running);
 }
@@ -172,9 +172,13 @@ one(struct world *w, const uint8_t *b)
 		.op = b[5] & 4 ? LY_OP_INIT : LY_OP_TPM,
 		.hash = hash[b[5] >> 3 & 1],
 		.ok = b[5] & 16 };
-	struct ly_token token = { .vm = vm, .mig = ev.mig, .epoch = ev.epoch,
+	struct ly_token token = { .vm = vm,
+		.mig = ev.mig,
+		.epoch = ev.epoch,
 		.seq = ev.seq };
-	struct ly_ticket ticket = { .vm = vm, .mig = ev.mig, .rights = b[6],
+	struct ly_ticket ticket = { .vm = vm,
+		.mig = ev.mig,
+		.rights = b[6],
 		.from_epoch = ev.epoch,
 		.to_epoch = w->home.rec.epoch + (b[6] >> 3 & 3),
 		.expires = 1100 };

@@ -78,8 +78,8 @@ scene(struct scene *s)
 	s->agent.conf.tpms_n = LY_COUNT(s->tpms);
 	for (unsigned i = 0; i < LY_COUNT(s->tpms); i++) {
 		ly_print(s->tpms[i].name, LY_NAME_MAX, "chip%u", i);
-		ly_print(s->tpms[i].tcti, sizeof(s->tpms[i].tcti),
-		    "socket:%s", site_path("no-tpm"));
+		ly_print(s->tpms[i].tcti, sizeof(s->tpms[i].tcti), "socket:%s",
+		    site_path("no-tpm"));
 	}
 	open_homes(s);
 }
@@ -150,8 +150,10 @@ attach(struct scene *s, struct ly_visitor *v, const struct ly_id *id,
 {
 	uint8_t tagged[LY_TICKET_MAX], object[LY_TICKET_MAX];
 	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
-	struct ly_ticket t = { .vm = *id, .rights = LY_MAY_ATTACH,
-		.to_epoch = 1, .expires = (uint64_t)time(NULL) + 60 };
+	struct ly_ticket t = { .vm = *id,
+		.rights = LY_MAY_ATTACH,
+		.to_epoch = 1,
+		.expires = (uint64_t)time(NULL) + 60 };
 	struct ly_attach m = { .chan = chan, .vm = *id };
 	size_t len = sizeof(object);
 
