@@ -4,6 +4,7 @@
  * of the records. A machine is never entered twice at once; what performing
  * finds out waits in `later`.
  */
+#include "agent/io/control.h"
 #include "agent/io/homes_in.h"
 
 #include <stdlib.h>
@@ -246,11 +247,27 @@ do_write(struct home *h, const struct ly_home_todo *t,
 	ly_homes_write(h->homes);
 }
 
+/* The operator reads `lanyard status`, not every host's journal. */
+static void
+tell_manager(const struct home *h, const char *text)
+{
+	const struct ly_agent *a = h->homes->agent;
+	struct ly_alarm m = { .vm = h->core.rec.vm };
+
+	if (!a->control)
+		return; /* we have only just begun */
+	ly_copy(m.home_site, sizeof(m.home_site), a->self->site);
+	ly_copy(m.host, sizeof(m.host), a->self->name);
+	ly_copy(m.text, sizeof(m.text), text);
+	ly_control_report(a->control, LY_ALARM, &m);
+}
+
 static void
 do_alarm(struct home *h, const struct ly_home_todo *t,
     const struct ly_home_event *ev, struct ly_bytes body)
 {
 	(void)body;
+	tell_manager(h, t->text);
 	ly_log_alarm(h->core.rec.name, "%s (seq %llu, epoch %llu%s%s)", t->text,
 	    (unsigned long long)h->core.seq,
 	    (unsigned long long)h->core.rec.epoch, ev->who ? ", by " : "",
