@@ -175,7 +175,8 @@ give(struct vm *vm, enum ly_op op, const uint8_t *at, size_t len)
 	if (op == LY_OP_TPM)
 		ly_guest_answer(vm->guest, at, len);
 	else
-		ly_guest_result(vm->guest, ly_rd_u32(&r));
+		ly_guest_result(vm->guest,
+		    len == 4 ? ly_rd_u32(&r) : LY_SWTPM_FAIL);
 }
 
 static void
