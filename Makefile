@@ -76,6 +76,9 @@ UNIT_PROGRAMS := $(call program,$(UNIT))
 IO_PROGRAMS := $(call program,$(IO))
 REPLAY_PROGRAMS := $(call program,$(FUZZ))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ))
+# Those in tests/bench/linked measure a part of ours, and are linked with it.
+BENCH_LINKED := $(patsubst tests/bench/linked/%.c,$(BUILD)/bench/%,\
+	$(wildcard tests/bench/linked/*.c))
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH))
 IO_SCRIPTS := $(wildcard tests/io/*.sh)
 E2E_SCRIPTS := $(wildcard tests/e2e/*.sh)
@@ -146,6 +149,10 @@ $(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%.o \
 	$$(call rooms_of,fuzz/$$*)
 	$(call link,-fsanitize=fuzzer $(TEST_LIBS))
 
+$(BENCH_LINKED): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/linked/%.o \
+	$(BUILD)/libagent.a $(BASE)
+	$(call link,$(TSS2_LIBS))
+
 # A tool of the bench is one file, and shares no code with what it measures.
 $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 	$(call link)
@@ -201,7 +208,7 @@ fuzz:
 
 fuzz-programs: $(FUZZERS)
 
-bench: deps all $(BENCH_PROGRAMS)
+bench: deps all $(BENCH_PROGRAMS) $(BENCH_LINKED)
 	$(Q)BUILD=$(abspath $(BUILD)) sh tests/bench/bench.sh
 
 demo: deps all $(BENCH_PROGRAMS)

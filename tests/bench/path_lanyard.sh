@@ -70,5 +70,20 @@ lanyard_host() {
 	lab_wait 20 "agent $lanyard_name" lab_up s "$lanyard_name"
 }
 
-# The migration stream is measured with QEMU (migrate.sh), not by a pump.
-path_lanyard_no_bulk=1
+# The agents' own pump and a STREAM connection, without the agents.
+path_lanyard_bulk_start() {
+	[ -x "$BIN/carry" ] || return 1
+	lanyard_carry=$T/carry
+	[ -d "$lanyard_carry" ] || { mkdir -p "$lanyard_carry" &&
+		"$BIN/carry" keys "$lanyard_carry"; } || return 1
+	free_port
+	lanyard_port=$PORT
+	spawn carry-far "$BIN/carry" far "$lanyard_carry" \
+		"127.0.0.1:$lanyard_port" "$TARGET_UNIX"
+	PIDS=$SPAWNED
+	wait_until port_listens "$lanyard_port" || return 1
+	spawn carry-near "$BIN/carry" near "$lanyard_carry" \
+		"127.0.0.1:$lanyard_port" "$T/carry.sock"
+	PIDS=$PIDS,$SPAWNED
+	EP=unix:$T/carry.sock
+}
