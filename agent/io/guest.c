@@ -11,6 +11,7 @@
  */
 #include "agent/io/guest.h"
 
+#include "agent/io/unix.h"
 #include "lib/base/text.h"
 #include "lib/io/log.h"
 
@@ -704,61 +705,6 @@ door_name(char *out, size_t size, const char *path, const struct door *door,
 	    door == &g->ctrl_door ? ".ctrl" : "");
 }
 
-/* Somebody answers there. A full backlog is an answer too. */
-static bool
-alive(const struct sockaddr_un *at)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool yes;
-
-	if (fd < 0)
-		return false;
-	yes = connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 ||
-	    errno == EAGAIN;
-	close(fd);
-	return yes;
-}
-
-/* What is at this path may be replaced: nothing, or a dead socket. */
-static enum ly_rc
-look(const struct sockaddr_un *at, struct ly_why *why)
-{
-	struct stat st;
-
-	if (lstat(at->sun_path, &st) != 0)
-		return errno == ENOENT ? LY_OK :
-					 ly_fail(why, LY_OUTSIDE, "%s: %s",
-					     at->sun_path, strerror(errno));
-	if (!S_ISSOCK(st.st_mode))
-		return ly_fail(why, LY_REFUSED,
-		    "%s: there is something that is not a socket",
-		    at->sun_path);
-	if (alive(at))
-		return ly_fail(why, LY_BUSY, "%s: another process serves it",
-		    at->sun_path);
-	return LY_OK;
-}
-
-/* Bound under another name and renamed, so that at no time the path is gone
- * or open to others: Linux gives the file the mode of the socket's inode. */
-static enum ly_rc
-bind_at(int fd, const struct sockaddr_un *at, struct ly_why *why)
-{
-	struct sockaddr_un tmp = { .sun_family = AF_UNIX };
-
-	if (!ly_print(tmp.sun_path, sizeof(tmp.sun_path), "%s.new",
-		at->sun_path))
-		return ly_fail(why, LY_FULL, "%s: too long for a socket",
-		    at->sun_path);
-	(void)unlink(tmp.sun_path);
-	if (fchmod(fd, 0600) == 0 &&
-	    bind(fd, (const struct sockaddr *)&tmp, sizeof(tmp)) == 0 &&
-	    listen(fd, BACKLOG) == 0 && rename(tmp.sun_path, at->sun_path) == 0)
-		return LY_OK;
-	return ly_fail(why, LY_OUTSIDE, "%s: cannot listen: %s", at->sun_path,
-	    strerror(errno));
-}
-
 static enum ly_rc
 door_open(struct ly_guest *g, uv_loop_t *loop, struct door *door,
     struct ly_why *why)
@@ -770,18 +716,12 @@ door_open(struct ly_guest *g, uv_loop_t *loop, struct door *door,
 	if (!door_name(at.sun_path, sizeof(at.sun_path), g->path, door, g))
 		return ly_fail(why, LY_FULL, "%s: too long for a socket",
 		    g->path);
-	rc = look(&at, why);
+	rc = ly_unix_listen(&at, BACKLOG, &fd, why);
 	if (rc != LY_OK)
 		return rc;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return ly_fail(why, LY_OUTSIDE, "socket: %s", strerror(errno));
-	rc = bind_at(fd, &at, why);
-	if (rc == LY_OK && uv_poll_init(loop, &door->poll, fd) != 0)
-		rc = ly_fail(why, LY_OUTSIDE, "%s: cannot poll", at.sun_path);
-	if (rc != LY_OK) {
+	if (uv_poll_init(loop, &door->poll, fd) != 0) {
 		close(fd);
-		return rc;
+		return ly_fail(why, LY_OUTSIDE, "%s: cannot poll", at.sun_path);
 	}
 	door->fd = fd;
 	door->poll.data = g;
