@@ -43,6 +43,10 @@ char *ly_answer_text(const json_t *object, const struct ly_cell *cell);
 /* The same for a key alone, NULL for what is not there. */
 char *ly_answer_word(const json_t *object, const char *keys);
 
+/* A site's peers, for `site show` and `status`; in site.c. */
+#define LY_PEER_CELLS 5
+extern const struct ly_cell ly_peer_cells[LY_PEER_CELLS];
+
 /* A row for each object of the list; columns that none has are left out. */
 void ly_answer_table(FILE *to, const json_t *list, const struct ly_cell *cells,
     size_t cells_n, size_t most);

@@ -286,7 +286,7 @@ static const struct ly_cell show_cells[] = {
 	{ "CA", "ca", LY_CELL_HIDDEN },
 };
 
-static const struct ly_cell peer_cells[] = {
+const struct ly_cell ly_peer_cells[LY_PEER_CELLS] = {
 	{ "PEER", "site|name", LY_CELL_TEXT },
 	{ "ADDRESS", "address", LY_CELL_TEXT },
 	{ "LINK", "up|connected|state", LY_CELL_UP },
@@ -316,7 +316,7 @@ run_show(const struct ly_common *c, const void *args)
 	ly_answer_pairs(stdout, answer, show_cells, LY_COUNT(show_cells));
 	if (json_array_size(peers) > 0) {
 		putchar('\n');
-		ly_answer_table(stdout, peers, peer_cells, LY_COUNT(peer_cells),
+		ly_answer_table(stdout, peers, ly_peer_cells, LY_PEER_CELLS,
 		    SIZE_MAX);
 	}
 	return LY_EXIT_DONE;

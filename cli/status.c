@@ -25,14 +25,6 @@ static const struct ly_opt status_rows[] = {
 	    "With --watch: after so many seconds (2)"),
 };
 
-static const struct ly_cell peer_cells[] = {
-	{ "PEER", "site|name", LY_CELL_TEXT },
-	{ "ADDRESS", "address", LY_CELL_TEXT },
-	{ "LINK", "up|connected|state", LY_CELL_UP },
-	{ "SINCE", "since", LY_CELL_TIME },
-	{ "WHY", "why", LY_CELL_TEXT },
-};
-
 static const struct ly_cell host_cells[] = {
 	{ "HOST", "host|name", LY_CELL_TEXT },
 	{ "SITE", "site", LY_CELL_TEXT },
@@ -68,7 +60,7 @@ static const struct section {
 	const char *none; /* what is said of an empty one; NULL: nothing */
 	const char *all;  /* the verb that shows every row */
 } sections[] = {
-	{ "peers", peer_cells, LY_COUNT(peer_cells), NULL, "site show" },
+	{ "peers", ly_peer_cells, LY_PEER_CELLS, NULL, "site show" },
 	{ "hosts", host_cells, LY_COUNT(host_cells),
 	    "no hosts yet: lanyard host add", "host list" },
 	{ "vms", vm_cells, LY_COUNT(vm_cells), "no VMs yet: lanyard vm add",
