@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Our own messages are not code but tables. The same rows encode, decode and
- * print a message, draw its layout in lanyard-protocol(7), and seed the
+ * print a message, are its documentation (docs/protocol.md), and seed the
  * fuzzer. A new message is a new table.
  *
  * Two renderings of one table:

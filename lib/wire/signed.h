@@ -2,7 +2,7 @@
 /*
  * What is signed, sealed with a MAC, or kept for ever: the manager's ticket,
  * the token that travels in QEMU's stream instead of TPM state, and the
- * home's record. Tables only; lib/io/sign.h signs, agent/io/vault.h keeps.
+ * home's record. Tables only; lib/io/identity.h signs, agent/io/records.h keeps.
  */
 #ifndef LY_WIRE_SIGNED_H
 #define LY_WIRE_SIGNED_H
