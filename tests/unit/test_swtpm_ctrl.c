@@ -244,6 +244,7 @@ TEST(a_source_gives_its_token_and_nothing_else)
 	want(&g, "00000000000000000000000000000000");
 	send_hex(&g, STATE_OUT("003"));
 	want(&g, "00000000000000000000000000000000");
+	WANT_INT(g.m.blobs, 5);		/* all that QEMU carries for us */
 	send_hex(&g, STATE_OUT("001")); /* again */
 	want(&g, "00000000000000000000000500000005544f4b454e");
 	WANT_INT(g.acts[LY_SWTPM_SAVE], 1);
