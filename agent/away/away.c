@@ -302,6 +302,18 @@ on_detach_early(struct ly_away *a, const struct ly_away_event *ev,
 	tell(a, todo, LY_AWAY_DETACH, LY_OK);
 }
 
+/* A destination that gives up says so: the record need not stay PREPARED for a
+ * host that will not claim. If it cannot be said now, our manager's ABORT or
+ * the ticket's end does it. */
+static void
+on_detach_staged(struct ly_away *a, const struct ly_away_event *ev,
+    struct ly_away_todos *todo)
+{
+	if (a->linked)
+		add(a, todo, LY_SAY_ABORT);
+	on_detach_early(a, ev, todo);
+}
+
 /* A start that is called off after it was asked for: the home may grant it all
  * the same, and then has to be told that nobody uses it. */
 static void
@@ -572,6 +584,23 @@ overtaken(struct ly_away *a, const struct ly_away_event *ev,
 	t->epoch = ev->epoch;
 }
 
+static bool
+was_overtaken(const struct ly_away *a, const struct ly_away_event *ev)
+{
+	return ev->fate == LY_FATE_ABORTED && ev->epoch > a->epoch && a->epoch;
+}
+
+/* The manager's word for what the home has said to it. */
+static void
+on_settled(struct ly_away *a, const struct ly_away_event *ev,
+    struct ly_away_todos *todo)
+{
+	if (was_overtaken(a, ev))
+		overtaken(a, ev, todo);
+	else
+		settled(a, ev, todo);
+}
+
 static void
 on_outcome(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo)
@@ -582,8 +611,7 @@ on_outcome(struct ly_away *a, const struct ly_away_event *ev,
 		retry(a, ev);
 		return;
 	}
-	if (ev->rc == LY_OK && ev->fate == LY_FATE_ABORTED &&
-	    ev->epoch > a->epoch && a->epoch) {
+	if (ev->rc == LY_OK && was_overtaken(a, ev)) {
 		overtaken(a, ev, todo);
 		return;
 	}
@@ -631,7 +659,7 @@ nothing(struct ly_away *a, const struct ly_away_event *ev,
 	[LY_AWAY_COMMAND] = on_command, [LY_AWAY_RESET] = on_reset,            \
 	[LY_AWAY_CANCEL] = on_cancel, [LY_AWAY_UP] = on_up,                    \
 	[LY_AWAY_DOWN] = on_down, [LY_AWAY_ASK] = on_ask,                      \
-	[LY_AWAY_SETTLED] = settled, [LY_AWAY_HEAR_OUTCOME] = on_outcome,      \
+	[LY_AWAY_SETTLED] = on_settled, [LY_AWAY_HEAR_OUTCOME] = on_outcome,   \
 	[LY_AWAY_TICK] = on_tick
 
 // clang-format off
@@ -658,7 +686,7 @@ static handler *const table[LY_AWAY_STATES][LY_AWAY_KINDS] = {
 	[LY_AWAY_STAGING] = { ALIKE,
 		[LY_AWAY_ATTACH] = refuse_owner, [LY_AWAY_STAGE] = refuse_owner,
 		[LY_AWAY_CLAIM] = refuse_owner,	[LY_AWAY_RELEASE] = refuse_owner,
-		[LY_AWAY_DETACH] = on_detach_early,
+		[LY_AWAY_DETACH] = on_detach_staged,
 		[LY_AWAY_HEAR_GRANTED] = nothing, [LY_AWAY_HEAR_ANSWER] = nothing,
 		[LY_AWAY_HEAR_REFUSED] = nothing,
 		[LY_AWAY_HEAR_STAGED] = on_staged,
@@ -668,7 +696,7 @@ static handler *const table[LY_AWAY_STATES][LY_AWAY_KINDS] = {
 	[LY_AWAY_STAGED] = { ALIKE,
 		[LY_AWAY_ATTACH] = refuse_owner, [LY_AWAY_STAGE] = refuse_owner,
 		[LY_AWAY_CLAIM] = on_claim,	[LY_AWAY_RELEASE] = refuse_owner,
-		[LY_AWAY_DETACH] = on_detach_early,
+		[LY_AWAY_DETACH] = on_detach_staged,
 		[LY_AWAY_HEAR_GRANTED] = nothing, [LY_AWAY_HEAR_ANSWER] = nothing,
 		[LY_AWAY_HEAR_REFUSED] = nothing,
 		[LY_AWAY_HEAR_STAGED] = on_staged,

@@ -24,6 +24,33 @@ alarm(struct ly_home_todos *todo, const char *text)
 	add(todo, LY_DO_ALARM, 0)->text = text;
 }
 
+/* What a visitor may do again and again, at its own pace. */
+enum said {
+	SAID_BAD_TICKET,
+	SAID_OTHERS_TICKET,
+	SAID_OLD_TICKET,
+	SAID_FUTURE,
+	SAID_STALE_HOLDER,
+	SAID_STALE_COMMAND,
+	SAID_NO_SECRET,
+	SAID_BAD_SEQ,
+	SAID_TWICE,
+	SAID_DISORDER,
+	SAID_BAD_TOKEN,
+	SAIDS
+};
+_Static_assert(SAIDS <= 16, "ly_home.said has a bit for each");
+
+static void
+alarm_once(struct ly_home *h, struct ly_home_todos *todo, enum said kind,
+    const char *text)
+{
+	if (h->said & (1u << kind))
+		return;
+	h->said |= (uint16_t)(1u << kind);
+	alarm(todo, text);
+}
+
 static bool
 holds(const struct ly_home *h, const char *who)
 {
@@ -46,7 +73,8 @@ ly_record_fate(const struct ly_record *rec, const struct ly_id *mig,
 			sizeof(mig->b)) == 0) {
 			enum ly_fate fate = (enum ly_fate)ly_rd_u8(&r);
 
-			*epoch = ly_rd_u64(&r);
+			if (fate == LY_FATE_CLAIMED)
+				*epoch = ly_rd_u64(&r);
 			return fate;
 		}
 	}
@@ -165,6 +193,33 @@ ticket_fits(const struct ly_home *h, const struct ly_home_event *ev,
 	    t->not_before <= ev->now + 60 && ev->now < t->expires;
 }
 
+/* Tells of a ticket that did not fit what no honest host would show. One that
+ * came too late, has not the right, or got its host the lease it holds is only
+ * refused. */
+static void
+doubt_ticket(struct ly_home *h, const struct ly_home_event *ev,
+    struct ly_home_todos *todo)
+{
+	const struct ly_ticket *t = ev->ticket;
+	bool used = t && t->to_epoch == h->rec.epoch && holds(h, ev->who) &&
+	    h->rec.state != LY_REC_DETACHED;
+
+	if (!t)
+		alarm_once(h, todo, SAID_BAD_TICKET,
+		    "a ticket that cannot be believed");
+	else if (!ev->who || strcmp(t->holder, ev->who) != 0)
+		alarm_once(h, todo, SAID_OTHERS_TICKET,
+		    "a ticket that was made for another host");
+	else if (t->from_epoch > h->rec.epoch)
+		alarm_once(h, todo, SAID_FUTURE,
+		    "a ticket of an epoch that this record has not had");
+	else if ((t->from_epoch < h->rec.epoch ||
+		     t->to_epoch <= h->rec.epoch) &&
+	    !used)
+		alarm_once(h, todo, SAID_OLD_TICKET,
+		    "a ticket of an epoch that is over: shown again?");
+}
+
 static void
 take_lease(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
@@ -189,10 +244,12 @@ static void
 attach_free(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
-	if (ticket_fits(h, ev, LY_MAY_ATTACH))
+	if (ticket_fits(h, ev, LY_MAY_ATTACH)) {
 		take_lease(h, ev, todo);
-	else
-		say(h, ev, todo, LY_REFUSED);
+		return;
+	}
+	doubt_ticket(h, ev, todo);
+	say(h, ev, todo, LY_REFUSED);
 }
 
 /* Somebody has it. The same host with the same ticket only missed our answer;
@@ -214,6 +271,7 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 	} else if (ticket_fits(h, ev, LY_MAY_ATTACH | LY_MAY_FORCE)) {
 		take_lease(h, ev, todo);
 	} else {
+		doubt_ticket(h, ev, todo);
 		say(h, ev, todo, LY_FENCED);
 	}
 }
@@ -249,21 +307,52 @@ resume_seq_fits(struct ly_home *h, const struct ly_home_event *ev,
 	return ev->seq == h->seq || ev->seq == h->seq + 1;
 }
 
+/* The epoch after `epoch` began with a CLAIM: whoever held it before had
+ * released it, and its RESUME only crossed that. */
+static bool
+was_claimed_from(const struct ly_home *h, uint64_t epoch)
+{
+	for (size_t i = 0; i < LY_FATES_KEPT; i++) {
+		struct ly_rd r = ly_rd_over(h->rec.settled[i], LY_SETTLED_LEN);
+
+		(void)ly_rd_bytes(&r, sizeof(h->rec.mig.b));
+		if (ly_rd_u8(&r) == LY_FATE_CLAIMED &&
+		    ly_rd_u64(&r) == epoch + 1)
+			return true;
+	}
+	return false;
+}
+
+static void
+doubt_holder(struct ly_home *h, const struct ly_home_event *ev,
+    struct ly_home_todos *todo)
+{
+	if (ev->epoch > h->rec.epoch)
+		alarm_once(h, todo, SAID_FUTURE,
+		    "RESUME in an epoch that this record has not had");
+	else if (ev->epoch == h->rec.epoch || !was_claimed_from(h, ev->epoch))
+		alarm_once(h, todo, SAID_STALE_HOLDER,
+		    "RESUME by a host that does not hold the lease");
+}
+
 static void
 resume(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
 	if (!holds(h, ev->who) || ev->epoch != h->rec.epoch) {
+		doubt_holder(h, ev, todo);
 		say(h, ev, todo, LY_FENCED);
 		return;
 	}
 	if (!ly_same(ev->secret, h->rec.secret, sizeof(h->rec.secret))) {
-		alarm(todo, "RESUME without the secret of the epoch");
+		alarm_once(h, todo, SAID_NO_SECRET,
+		    "RESUME without the secret of the epoch");
 		say(h, ev, todo, LY_FENCED);
 		return;
 	}
 	if (!resume_seq_fits(h, ev, todo)) {
-		alarm(todo, "RESUME with a seq that cannot be");
+		alarm_once(h, todo, SAID_BAD_SEQ,
+		    "RESUME with a seq that cannot be");
 		say(h, ev, todo, LY_MALFORMED);
 		return;
 	}
@@ -306,8 +395,12 @@ prestage(struct ly_home *h, const struct ly_home_event *ev,
 	struct ly_record *next;
 	uint64_t epoch;
 
-	if (!ticket_fits(h, ev, LY_MAY_MOVE) ||
-	    !ly_id_same(&ev->ticket->mig, &ev->mig) || ly_id_none(&ev->mig) ||
+	if (!ticket_fits(h, ev, LY_MAY_MOVE)) {
+		doubt_ticket(h, ev, todo);
+		say(h, ev, todo, LY_REFUSED);
+		return;
+	}
+	if (!ly_id_same(&ev->ticket->mig, &ev->mig) || ly_id_none(&ev->mig) ||
 	    ly_record_fate(&h->rec, &ev->mig, &epoch) >= LY_FATE_CLAIMED) {
 		say(h, ev, todo, LY_REFUSED);
 		return;
@@ -418,7 +511,8 @@ claim(struct ly_home *h, const struct ly_home_event *ev,
 		return;
 	}
 	if (!token_fits(h, ev->token)) {
-		alarm(todo, "CLAIM with a token of another moment");
+		alarm_once(h, todo, SAID_BAD_TOKEN,
+		    "CLAIM with a token of another moment");
 		say(h, ev, todo, LY_REFUSED);
 		return;
 	}
@@ -466,8 +560,18 @@ unpark(struct ly_home *h, struct ly_home_todos *todo)
 	ly_home_step(h, &ev, todo);
 }
 
-/* Only the holder and our manager may; and a migration we never heard of is
- * aborted for the future. */
+/* The holder, our manager, and a destination that gives up what it has not
+ * claimed. */
+static bool
+may_abort(const struct ly_home *h, const struct ly_home_event *ev,
+    enum ly_fate fate)
+{
+	if (!ev->who || holds(h, ev->who))
+		return !ly_id_none(&ev->mig);
+	return fate == LY_FATE_OPEN && strcmp(h->rec.to, ev->who) == 0;
+}
+
+/* A migration we never heard of is aborted for the future. */
 static void
 abort_it(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
@@ -480,7 +584,7 @@ abort_it(struct ly_home *h, const struct ly_home_event *ev,
 		say(h, ev, todo, LY_OK); /* what won, won */
 		return;
 	}
-	if ((ev->who && !holds(h, ev->who)) || ly_id_none(&ev->mig)) {
+	if (!may_abort(h, ev, fate)) {
 		say(h, ev, todo, LY_REFUSED);
 		return;
 	}
@@ -533,6 +637,8 @@ written(struct ly_home *h, const struct ly_home_event *ev,
 
 	assert(h->writing);
 	h->writing = false;
+	if (ev->ok && h->next.epoch > h->rec.epoch)
+		h->said = 0;
 	if (ev->ok)
 		h->rec = h->next;
 	ly_wipe(&h->next, sizeof(h->next));
@@ -627,7 +733,8 @@ again(struct ly_home *h, const struct ly_home_event *ev,
 {
 	if (!ly_same(ev->hash, h->hash, sizeof(h->hash)) ||
 	    (h->tpm != LY_TPM_RUNNING && !h->kept)) {
-		alarm(todo, "a seq was used twice with other bytes");
+		alarm_once(h, todo, SAID_TWICE,
+		    "a seq was used twice with other bytes");
 		h->dirty = true;
 		if (h->tpm == LY_TPM_IDLE)
 			h->tpm = LY_TPM_BROKEN;
@@ -650,12 +757,20 @@ may_run(const struct ly_home *h)
 			h->next.state == LY_REC_PREPARED)));
 }
 
+static void
+doubt_command(struct ly_home *h, struct ly_home_todos *todo)
+{
+	alarm_once(h, todo, SAID_STALE_COMMAND,
+	    "a command from a host that does not hold the lease");
+}
+
 /* The epoch is asked first: a host that lost the VM learns nothing. */
 static void
 command(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
 	if (ev->door != h->door || ev->epoch != h->rec.epoch) {
+		doubt_command(h, todo);
 		refuse(todo, ev, LY_FENCED);
 	} else if (!may_run(h)) {
 		refuse(todo, ev, LY_REFUSED); /* it has just given it away */
@@ -664,7 +779,7 @@ command(struct ly_home *h, const struct ly_home_event *ev,
 	} else if (ev->seq == h->seq + 1 && h->tpm != LY_TPM_RUNNING) {
 		take(h, ev, todo);
 	} else {
-		alarm(todo, "a command out of order");
+		alarm_once(h, todo, SAID_DISORDER, "a command out of order");
 		refuse(todo, ev, LY_MALFORMED);
 	}
 }
@@ -675,6 +790,8 @@ command_never(struct ly_home *h, const struct ly_home_event *ev,
 {
 	bool holder = h->door && ev->door == h->door;
 
+	if (!holder)
+		doubt_command(h, todo);
 	refuse(todo, ev, holder ? LY_REFUSED : LY_FENCED);
 }
 

@@ -23,6 +23,9 @@
  *    wins, and the other is told which for ever;
  * H5 the epoch never falls.
  *
+ * A visitor that breaks a rule is refused each time, and the operator is told
+ * once for each kind of it in an epoch: who repeats itself fills no log.
+ *
  * While a WRITE is under way only its end, the TPM and lost doors are heard;
  * other lease events are answered LY_BUSY (ask again), but for one CLAIM,
  * which is parked, as it is when it comes before the RELEASE it needs.
@@ -125,6 +128,7 @@ struct ly_home {
 	uint8_t hash[32];
 	enum ly_op op; /* of `seq` */
 	bool kept;     /* the answer to `seq` is kept */
+	uint16_t said; /* alarms of this epoch: each kind once */
 	/* Who waits for the WRITE, and for what. */
 	enum ly_home_kind asked;
 	ly_door asker;
@@ -145,7 +149,9 @@ void ly_home_init(struct ly_home *h, const struct ly_record *rec);
 void ly_home_step(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo);
 
-/* The record's word on a migration. */
+/* The record's word on a migration. `epoch`: of CLAIMED, the one it began; else
+ * the record's own, so that a source that hears ABORTED in a later epoch than
+ * its own knows that somebody else was granted the lease meanwhile. */
 enum ly_fate ly_record_fate(const struct ly_record *rec,
     const struct ly_id *mig, uint64_t *epoch);
 

@@ -155,8 +155,8 @@ hear_ticket(struct ly_visitor *v, const struct ly_id *vm, uint32_t chan,
 	ev->now = ly_home_now();
 	ev->ticket = read_ticket(v->homes, bytes, ticket, &why);
 	if (!ev->ticket)
-		ly_log_alarm(h->core.rec.name, "bad ticket from %s: %s", v->who,
-		    why.text);
+		ly_log(LY_WARNING, h->core.rec.name, "bad ticket from %s: %s",
+		    v->who, why.text); /* the machine tells the operator */
 	return h;
 }
 

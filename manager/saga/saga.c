@@ -256,11 +256,11 @@ decided(struct ly_saga *s, const struct ly_saga_event *ev,
 	if (ev->fate == LY_FATE_CLAIMED) {
 		next = go(s, todo, LY_SAGA_COMMITTED);
 		next->tell = TELL(LY_PARTY_HOME);
-		next->epoch = ev->epoch;
 	} else {
 		next = go(s, todo, LY_SAGA_ABORTING);
 		next->tell = TELL(LY_PARTY_DEST);
 	}
+	next->epoch = ev->epoch; /* a source in an older one stays stopped */
 	next->fate = (uint8_t)ev->fate;
 	if (source_waits)
 		next->tell |= TELL(LY_PARTY_SOURCE);

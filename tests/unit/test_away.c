@@ -162,6 +162,50 @@ TEST(a_copy_whose_lease_another_got_by_force_stays_stopped)
 	}
 }
 
+TEST(a_manager_that_says_aborted_in_a_later_epoch_wakes_no_copy)
+{
+	struct world w = released();
+
+	happens(&w, LY_AWAY_DOWN);
+	happens(&w, LY_AWAY_ASK);
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_SETTLED,
+		.mig = mig,
+		.fate = LY_FATE_ABORTED,
+		.epoch = 4 });
+	WANT_INT(w.away.state, LY_AWAY_DEAD);
+	WANT(told(&w, LY_AWAY_ASK)->fate != LY_FATE_ABORTED);
+	w = released();
+	happens(&w, LY_AWAY_DOWN);
+	happens(&w, LY_AWAY_ASK);
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_SETTLED,
+		.mig = mig,
+		.fate = LY_FATE_ABORTED,
+		.epoch = 3 });
+	WANT_INT(w.away.state, LY_AWAY_HELD);
+	WANT_INT(told(&w, LY_AWAY_ASK)->fate, LY_FATE_ABORTED);
+}
+
+TEST(a_destination_that_gives_up_tells_the_home_if_it_can)
+{
+	struct world w = { .now_ms = 1000 };
+
+	ly_away_init(&w.away);
+	happens(&w, LY_AWAY_UP);
+	happens(&w, LY_AWAY_STAGE);
+	tell(&w, (struct ly_away_event){ .kind = LY_AWAY_HEAR_STAGED });
+	happens(&w, LY_AWAY_DETACH);
+	WANT(find(&w, LY_SAY_ABORT));
+	WANT(ly_id_same(&find(&w, LY_SAY_ABORT)->mig, &mig));
+	WANT_INT(told(&w, LY_AWAY_DETACH)->rc, LY_OK);
+	ly_away_init(&w.away);
+	happens(&w, LY_AWAY_STAGE);
+	happens(&w, LY_AWAY_DETACH);
+	WANT(!find(&w, LY_SAY_ABORT));
+	WANT_INT(told(&w, LY_AWAY_DETACH)->rc, LY_OK);
+}
+
 TEST(a_home_that_grants_an_epoch_of_the_past_is_not_believed)
 {
 	struct world w = held();

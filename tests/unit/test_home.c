@@ -774,6 +774,210 @@ TEST(fates_are_kept_newest_first_and_the_oldest_falls_out)
 	WANT(ly_record_fate(&w.home.rec, &id, &epoch) == LY_FATE_UNKNOWN);
 }
 
+static unsigned
+alarms(const struct world *w)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->todo.n; i++)
+		n += w->todo.act[i].act == LY_DO_ALARM;
+	return n;
+}
+
+/* Says it five times: refused with `rc` each time, told once, and the holder
+ * does not notice. */
+static void
+refused_and_told_once(struct world *w, const struct ly_home_event *ev,
+    enum ly_home_act act, enum ly_rc rc)
+{
+	unsigned told = 0, epoch = (unsigned)w->home.rec.epoch;
+
+	for (unsigned i = 0; i < 5; i++) {
+		tell(w, *ev);
+		told += alarms(w);
+		WANT_INT(find(w, act)->rc, rc);
+		WANT(!find(w, LY_DO_FENCE) && !find(w, LY_DO_WRITE));
+	}
+	WANT_INT(told, 1);
+	WANT_INT(w->home.rec.epoch, epoch);
+	w->runs = 0;
+	command(w, DOOR_A, w->home.rec.epoch, w->home.seq + 1, hash1);
+	WANT_INT(w->runs, 1);
+	answer(w);
+}
+
+static struct ly_home_event
+shows(const struct ly_ticket *t, enum ly_home_kind kind, const char *who)
+{
+	return (struct ly_home_event){ .kind = kind,
+		.door = DOOR_B,
+		.who = who,
+		.ticket = t,
+		.mig = mig,
+		.secret = fresh };
+}
+
+TEST(a_ticket_shown_again_by_another_or_from_nowhere_is_refused_and_told_once)
+{
+	struct world w = attached();
+	struct ly_ticket force = ticket(&w, A, LY_MAY_ATTACH | LY_MAY_FORCE);
+	struct ly_ticket t;
+	struct ly_home_event ev;
+
+	tell(&w, shows(&force, LY_HOME_ATTACH, A));
+	disk(&w, true); /* A is forced to itself: epoch 2 */
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = DOOR_B,
+		.who = A,
+		.epoch = 2,
+		.seq = 2,
+		.op = LY_OP_INIT,
+		.hash = hash1 });
+	answer(&w);
+	w.home.door = DOOR_A;
+	t = ticket(&w, B, LY_MAY_ATTACH | LY_MAY_FORCE);
+	t.from_epoch = 0;
+	t.to_epoch = 1;
+	ev = shows(&t, LY_HOME_ATTACH, B);
+	refused_and_told_once(&w, &ev, LY_DO_GRANT, LY_FENCED);
+	t = ticket(&w, B, LY_MAY_ATTACH | LY_MAY_FORCE);
+	ev = shows(&t, LY_HOME_ATTACH, "spiffe://north/host/c");
+	refused_and_told_once(&w, &ev, LY_DO_GRANT, LY_FENCED);
+	ev = shows(NULL, LY_HOME_ATTACH, B);
+	refused_and_told_once(&w, &ev, LY_DO_GRANT, LY_FENCED);
+	t.from_epoch = 7;
+	t.to_epoch = 8;
+	ev = shows(&t, LY_HOME_PRESTAGE, B);
+	refused_and_told_once(&w, &ev, LY_DO_STAGED, LY_REFUSED);
+}
+
+TEST(a_ticket_whose_lease_was_given_back_grants_no_second_one)
+{
+	struct world w = attached();
+	struct ly_ticket t = { .vm = vm,
+		.rights = LY_MAY_ATTACH,
+		.from_epoch = 0,
+		.to_epoch = 1,
+		.holder = A,
+		.expires = NOW + 60 };
+	struct ly_home_event ev = shows(&t, LY_HOME_ATTACH, A);
+
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_DETACH,
+		.door = DOOR_A,
+		.who = A,
+		.epoch = 1 });
+	disk(&w, true);
+	for (unsigned i = 0; i < 3; i++) {
+		tell(&w, ev);
+		WANT_INT(find(&w, LY_DO_GRANT)->rc, LY_REFUSED);
+		WANT_INT(alarms(&w), i == 0);
+	}
+}
+
+TEST(a_ticket_that_came_too_late_is_refused_without_alarm)
+{
+	struct world w = attached();
+	struct ly_ticket t = ticket(&w, B, LY_MAY_MOVE);
+	struct ly_home_event ev = shows(&t, LY_HOME_PRESTAGE, B);
+
+	ev.now = t.expires;
+	tell(&w, ev);
+	WANT_INT(find(&w, LY_DO_STAGED)->rc, LY_REFUSED);
+	WANT_INT(alarms(&w), 0);
+}
+
+TEST(a_former_holder_that_comes_back_is_fenced_and_told_once)
+{
+	struct world w = attached();
+	struct ly_home_event resume = { .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = B,
+		.epoch = 1,
+		.seq = 1,
+		.secret = fresh };
+	struct ly_home_event run = { .kind = LY_HOME_COMMAND,
+		.door = 33,
+		.who = B,
+		.epoch = 1,
+		.seq = 2,
+		.hash = hash2 };
+
+	refused_and_told_once(&w, &resume, LY_DO_GRANT, LY_FENCED);
+	refused_and_told_once(&w, &run, LY_DO_REFUSE, LY_FENCED);
+	resume.epoch = 9;
+	refused_and_told_once(&w, &resume, LY_DO_GRANT, LY_FENCED);
+}
+
+/* Its RESUME crossed the CLAIM it made possible: nobody's fault. */
+TEST(a_source_that_resumes_after_the_claim_is_fenced_without_alarm)
+{
+	struct world w = prepared();
+	struct ly_home_event resume = { .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = A,
+		.epoch = 1,
+		.seq = 1,
+		.secret = fresh };
+
+	release(&w, 1);
+	disk(&w, true);
+	claim(&w, 1);
+	disk(&w, true);
+	tell(&w, resume);
+	WANT_INT(find(&w, LY_DO_GRANT)->rc, LY_FENCED);
+	WANT_INT(alarms(&w), 0);
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = 33,
+		.who = A,
+		.epoch = 1,
+		.seq = 2,
+		.hash = hash1 }); /* but this is */
+	WANT_INT(find(&w, LY_DO_REFUSE)->rc, LY_FENCED);
+	WANT_INT(alarms(&w), 1);
+}
+
+TEST(a_source_aborted_first_and_forced_later_hears_the_later_epoch)
+{
+	struct world w = prepared();
+
+	release(&w, 1);
+	disk(&w, true);
+	ask_abort(&w, NULL);
+	disk(&w, true);
+	WANT_INT(find(&w, LY_DO_OUTCOME)->epoch, 1);
+	ask_attach(&w, B, DOOR_B, LY_MAY_ATTACH | LY_MAY_FORCE);
+	disk(&w, true);
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_QUERY,
+		.door = 33,
+		.who = A,
+		.mig = mig });
+	WANT_INT(find(&w, LY_DO_OUTCOME)->fate, LY_FATE_ABORTED);
+	WANT_INT(find(&w, LY_DO_OUTCOME)->epoch, 2);
+}
+
+TEST(a_destination_may_give_up_what_it_has_not_claimed_and_nothing_else)
+{
+	struct world w = prepared();
+
+	ask_abort(&w, "spiffe://north/host/c");
+	WANT_INT(find(&w, LY_DO_OUTCOME)->rc, LY_REFUSED);
+	ask_abort(&w, B);
+	disk(&w, true);
+	WANT_INT(find(&w, LY_DO_OUTCOME)->fate, LY_FATE_ABORTED);
+	WANT_INT(w.home.rec.state, LY_REC_ATTACHED);
+	WANT(strcmp(w.home.rec.holder, A) == 0);
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_ABORT,
+		.door = DOOR_B,
+		.who = B,
+		.mig = mig2 });
+	WANT_INT(find(&w, LY_DO_OUTCOME)->rc, LY_REFUSED);
+}
+
 /* Any events in any order: the machine asserts H5 itself; here, that no two
  * RUNs come without an answer between them, and that all is bounded. */
 TEST(random_events_never_run_two_commands_at_once)

@@ -144,6 +144,24 @@ every_state_can_be_reached_and_the_good_way_is_short(void **state)
 	assert_int_equal(w.s.rec.epoch, 6);
 }
 
+/* By force, before the manager asked: the source, told so, sees that it is not
+ * the holder any more. */
+static void
+an_abort_keeps_the_epoch_the_home_told_with_it(void **state)
+{
+	struct world w = begun(LY_SAGA_SETTLING);
+
+	(void)state;
+	feed(&w,
+	    (struct ly_saga_event){ .kind = LY_SAGA_ANSWERED,
+		.step = LY_STEP_ASK,
+		.fate = LY_FATE_ABORTED,
+		.epoch = 9 });
+	assert_int_equal(w.s.rec.state, LY_SAGA_ABORTING);
+	assert_int_equal(w.s.rec.epoch, 9);
+	assert_int_equal(w.asks[LY_STEP_SETTLE], 1);
+}
+
 static void
 steps_that_are_not_built_are_never_asked(void **state)
 {
@@ -495,6 +513,8 @@ main(void)
 		cmocka_unit_test(no_cell_of_the_tables_is_empty),
 		cmocka_unit_test(
 		    every_state_can_be_reached_and_the_good_way_is_short),
+		cmocka_unit_test(
+		    an_abort_keeps_the_epoch_the_home_told_with_it),
 		cmocka_unit_test(steps_that_are_not_built_are_never_asked),
 		cmocka_unit_test(each_answer_leads_where_the_table_says),
 		cmocka_unit_test(an_answer_that_is_lost_leads_on_in_time),
