@@ -51,9 +51,10 @@ wait(struct ly_redial *r, uint64_t now_ms, uint16_t chance)
 static enum ly_redial_act
 lost(struct ly_redial *r, uint64_t now_ms, uint16_t chance)
 {
-	if (now_ms - r->since_ms >= LY_REDIAL_STEADY_MS)
-		r->next_ms = LY_REDIAL_FIRST_MS;
-	return wait(r, now_ms, chance);
+	if (now_ms - r->since_ms < LY_REDIAL_STEADY_MS)
+		return wait(r, now_ms, chance);
+	r->next_ms = LY_REDIAL_FIRST_MS;
+	return dial(r, now_ms, chance);
 }
 
 static enum ly_redial_act

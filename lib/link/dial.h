@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When to dial again. Waits begin at 0.1 s and double to 2 s, each a quarter
- * more or less by chance, so that a thousand agents do not come back in the
- * same instant. A connection that stood for STEADY_MS begins the waits anew;
- * one that was closed as soon as it was open does not.
+ * When to dial again. A connection that stood for STEADY_MS is dialled again
+ * at once: a peer whose program is being replaced keeps its listening socket,
+ * so the dial waits there, and guests wait no longer than that takes. If it
+ * fails, waits begin at 10 ms and double to 2 s, each a quarter more or less by
+ * chance, so that a thousand agents do not come back in the same instant. One
+ * that was closed as soon as it was open begins nothing anew.
  *
- *   IDLE -START-> TRYING -OPENED-> UP -LOST-> WAITING -DUE-> TRYING ...
+ *   IDLE -START-> TRYING -OPENED-> UP -LOST-> TRYING or WAITING -DUE-> TRYING
  *
  * STOP ends it from any state, for good.
  */
@@ -14,7 +16,7 @@
 
 #include "lib/base/base.h"
 
-#define LY_REDIAL_FIRST_MS 100
+#define LY_REDIAL_FIRST_MS 10
 #define LY_REDIAL_MOST_MS 2000
 #define LY_REDIAL_STEADY_MS 1000
 

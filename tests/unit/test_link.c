@@ -452,9 +452,10 @@ redial(enum ly_redial_news news)
 	return ly_redial_step(&r, news, now_ms, 0x8000);
 }
 
-TEST(waits_double_from_a_tenth_of_a_second_to_two)
+TEST(waits_double_from_a_hundredth_of_a_second_to_two)
 {
-	static const uint32_t want[] = { 100, 200, 400, 800, 1600, 2000, 2000 };
+	static const uint32_t want[] = { 10, 20, 40, 80, 160, 320, 640, 1280,
+		2000, 2000 };
 
 	ly_redial_init(&r);
 	WANT_INT(redial(LY_REDIAL_START), LY_REDIAL_DIAL);
@@ -470,11 +471,11 @@ TEST(chance_is_a_quarter_more_or_less)
 	ly_redial_init(&r);
 	redial(LY_REDIAL_START);
 	ly_redial_step(&r, LY_REDIAL_LOST, 0, 0);
-	WANT_INT(r.wait_ms, 75);
+	WANT_INT(r.wait_ms, 8);
 	ly_redial_init(&r);
 	redial(LY_REDIAL_START);
 	ly_redial_step(&r, LY_REDIAL_LOST, 0, 0xffff);
-	WANT_INT(r.wait_ms, 124);
+	WANT_INT(r.wait_ms, 12);
 }
 
 TEST(only_a_connection_that_stood_makes_us_quick_again)
@@ -490,8 +491,9 @@ TEST(only_a_connection_that_stood_makes_us_quick_again)
 	WANT_INT(r.wait_ms, 2000);
 	redial(LY_REDIAL_OPENED);
 	now_ms = LY_REDIAL_STEADY_MS;
+	WANT_INT(redial(LY_REDIAL_LOST), LY_REDIAL_DIAL);
 	redial(LY_REDIAL_LOST);
-	WANT_INT(r.wait_ms, 100);
+	WANT_INT(r.wait_ms, 10);
 }
 
 TEST(stop_is_for_good_from_any_state)
