@@ -9,6 +9,7 @@
 #include "agent/guest/swtpm.h"
 
 enum phase { CODE, BODY, TAIL, SKIP, HELD };
+_Static_assert(HELD + 1 == LY_SWTPM_PHASES, "kept.c reads phases back");
 
 enum code {
 	GET_CAPABILITY = 0x01,

@@ -33,6 +33,7 @@
 #define LY_GUEST_SWTPM_H
 
 #include "agent/tpm/header.h"
+#include "lib/wire/field.h"
 
 /* Results (tpm_error.h of TPM 1.2, which the protocol uses). */
 #define LY_SWTPM_OK 0u
@@ -55,6 +56,8 @@ enum ly_guest_mode {
 	LY_GUEST_MODES
 };
 const char *ly_guest_mode_name(unsigned mode);
+
+#define LY_SWTPM_PHASES 5 /* of a request; swtpm.c has their names */
 
 enum ly_swtpm_act {
 	LY_SWTPM_NOTHING,
@@ -151,6 +154,12 @@ enum ly_swtpm_data ly_swtpm_command(struct ly_swtpm *m, bool raw,
  * than its device takes: then `say` is the answer. */
 bool ly_swtpm_answered(struct ly_swtpm *m, bool raw, size_t len,
     uint8_t say[LY_TPM_HEAD]);
+
+/* All of the struct, for an agent after this one; and whether what was read
+ * back can be a machine at all, its values being in their ranges. */
+extern const struct ly_message ly_swtpm_kept;
+LY_MUST enum ly_rc ly_swtpm_kept_good(const struct ly_swtpm *m,
+    struct ly_why *why);
 
 /* "SET_DATAFD"; "?" if there is none. */
 const char *ly_swtpm_name(uint32_t code);

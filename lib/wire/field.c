@@ -69,6 +69,12 @@ value_of(const struct ly_field *f, const void *in)
 }
 
 static bool
+too_much(const struct ly_field *f, uint64_t v)
+{
+	return f->below && v >= f->below;
+}
+
+static bool
 over_limit(const struct ly_field *f, size_t len)
 {
 	return f->kind == LY_KIND_TEXT ? len >= f->size : len > f->size;
@@ -79,12 +85,14 @@ put_value(const struct ly_field *f, const void *in, struct ly_wr *w)
 {
 	struct ly_bytes b = value_of(f, in);
 
-	if (f->kind == LY_KIND_UINT)
+	if (f->kind == LY_KIND_UINT) {
+		w->bad |= too_much(f, load_uint(b.at, f->size));
 		ly_wr_uint(w, load_uint(b.at, f->size), f->size);
-	else if (over_limit(f, b.len))
+	} else if (over_limit(f, b.len)) {
 		w->bad = true;
-	else
+	} else {
 		ly_wr_bytes(w, b.at, b.len);
+	}
 }
 
 /* Reads a value of exactly `len` bytes into the struct. */
@@ -95,6 +103,7 @@ get_value(const struct ly_field *f, struct ly_rd *r, size_t len, void *out,
 	uint8_t *at = (uint8_t *)out + f->offset;
 	const uint8_t *from;
 	struct ly_bytes b;
+	uint64_t value;
 
 	if (f->kind == LY_KIND_UINT || f->kind == LY_KIND_FIXED) {
 		if (len != f->size)
@@ -110,7 +119,12 @@ get_value(const struct ly_field *f, struct ly_rd *r, size_t len, void *out,
 	switch (f->kind) {
 	case LY_KIND_UINT:
 		r->at -= len;
-		store_uint(at, f->size, ly_rd_uint(r, len));
+		value = ly_rd_uint(r, len);
+		if (too_much(f, value))
+			return ly_fail(why, LY_MALFORMED,
+			    "%s: %llu, not below %u", f->name,
+			    (unsigned long long)value, f->below);
+		store_uint(at, f->size, value);
 		break;
 	case LY_KIND_FIXED:
 		memcpy(at, from, len);
@@ -144,6 +158,33 @@ ly_message_max(const struct ly_message *m)
 	for (size_t i = 0; i < m->fields_n; i++)
 		n += m->fields[i].size + (has_length(&m->fields[i]) ? 4 : 0);
 	return n;
+}
+
+/* FNV-1a. */
+static void
+mix(uint32_t *sum, const void *at, size_t len)
+{
+	const uint8_t *b = at;
+
+	for (size_t i = 0; i < len; i++)
+		*sum = (*sum ^ b[i]) * 16777619u;
+}
+
+uint32_t
+ly_message_layout(const struct ly_message *m)
+{
+	uint32_t sum = 2166136261u;
+
+	for (size_t i = 0; i < m->fields_n; i++) {
+		const struct ly_field *f = &m->fields[i];
+		uint8_t kind = (uint8_t)f->kind;
+
+		mix(&sum, f->name, strlen(f->name) + 1);
+		mix(&sum, &kind, 1);
+		mix(&sum, &f->size, sizeof(f->size));
+		mix(&sum, &f->below, sizeof(f->below));
+	}
+	return sum;
 }
 
 void

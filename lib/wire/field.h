@@ -38,6 +38,7 @@ struct ly_field {
 	bool secret;	 /* never printed */
 	uint16_t offset; /* of the member */
 	uint32_t size;	 /* of the member; for BYTES, the most it may hold */
+	uint32_t below;	 /* UINT: this and more is malformed; 0: no limit */
 };
 
 #define LY_ROW(type, member, k, sz, sec)                                       \
@@ -49,6 +50,14 @@ struct ly_field {
 #define LY_SIZE_OF(type, member) sizeof(((type *)0)->member)
 #define LY_UINT(type, member)                                                  \
 	LY_ROW(type, member, LY_KIND_UINT, LY_SIZE_OF(type, member), false)
+/* An enum or a count that has to be below `n`; a bool. */
+#define LY_BELOW(type, member, n)                                              \
+	{                                                                      \
+		.name = #member, .kind = LY_KIND_UINT,                         \
+		.offset = (uint16_t)offsetof(type, member),                    \
+		.size = (uint32_t)LY_SIZE_OF(type, member), .below = (n)       \
+	}
+#define LY_BOOL(type, member) LY_BELOW(type, member, 2)
 #define LY_FIXED(type, member)                                                 \
 	LY_ROW(type, member, LY_KIND_FIXED, LY_SIZE_OF(type, member), false)
 #define LY_SECRET(type, member)                                                \
@@ -84,6 +93,10 @@ void ly_message_put(const struct ly_message *m, const void *in,
     struct ly_wr *w);
 LY_MUST enum ly_rc ly_message_get(const struct ly_message *m,
     const uint8_t *buf, size_t len, void *out, struct ly_why *why);
+
+/* A number that is another one as soon as a name, a kind or a limit of the
+ * table is. */
+uint32_t ly_message_layout(const struct ly_message *m);
 
 /* Tagged, as above. */
 void ly_message_put_tagged(const struct ly_message *m, const void *in,

@@ -367,6 +367,7 @@ enum ly_vmstate_kind {
 	LY_VM_PAUSED = 3,   /* during a switch, or by the operator */
 	LY_VM_INCOMING = 4, /* a destination, waiting for memory */
 	LY_VM_FAILED = 5,   /* its QEMU or its TPM is gone; `why` says */
+	LY_VMSTATES
 };
 const char *ly_vmstate_name(unsigned state);
 
