@@ -91,7 +91,8 @@ go_on(struct ly_away *a, const struct ly_away_event *ev,
 		fail_waiting(a, todo);
 		return;
 	}
-	if (a->state == LY_AWAY_HELD && a->up && a->sent == LY_SENT_NONE) {
+	if (a->state == LY_AWAY_HELD && a->up && !ev->lapsed &&
+	    a->sent == LY_SENT_NONE) {
 		if (a->reset) {
 			a->reset = false;
 			a->broken = false;
@@ -636,13 +637,21 @@ on_tick(struct ly_away *a, const struct ly_away_event *ev,
 	if (a->retry_at && ev->now_ms >= a->retry_at)
 		ask(a, todo);
 	if (a->waiting_since && !a->broken && a->state == LY_AWAY_HELD &&
-	    !a->up && ev->now_ms - a->waiting_since >= LY_GRACE_MS) {
+	    (!a->up || ev->lapsed) &&
+	    ev->now_ms - a->waiting_since >= LY_GRACE_MS) {
 		alarm(a, todo,
 		    "the home has been out of reach too long; TPM"
 		    " in failure mode until the VM resets");
 		a->broken = true;
 		fail_waiting(a, todo);
 	}
+}
+
+static void
+on_lease(struct ly_away *a, const struct ly_away_event *ev,
+    struct ly_away_todos *todo)
+{
+	go_on(a, ev, todo);
 }
 
 static void
@@ -660,7 +669,7 @@ nothing(struct ly_away *a, const struct ly_away_event *ev,
 	[LY_AWAY_CANCEL] = on_cancel, [LY_AWAY_UP] = on_up,                    \
 	[LY_AWAY_DOWN] = on_down, [LY_AWAY_ASK] = on_ask,                      \
 	[LY_AWAY_SETTLED] = on_settled, [LY_AWAY_HEAR_OUTCOME] = on_outcome,   \
-	[LY_AWAY_TICK] = on_tick
+	[LY_AWAY_LEASE] = on_lease, [LY_AWAY_TICK] = on_tick
 
 // clang-format off
 static handler *const table[LY_AWAY_STATES][LY_AWAY_KINDS] = {
@@ -786,6 +795,27 @@ ly_away_idle(const struct ly_away *a)
 	return a->sent == LY_SENT_NONE && !a->command && !a->reset;
 }
 
+bool
+ly_away_may_answer(const struct ly_away *a, const struct ly_away_event *ev)
+{
+	return a->state == LY_AWAY_HELD && !ev->lapsed && !a->broken;
+}
+
+/* How it stands with the lease, when that has changed. */
+static void
+tell_lease(struct ly_away *a, const struct ly_away_event *ev,
+    struct ly_away_todos *todo)
+{
+	enum ly_rc now = a->broken ? LY_FAILED :
+	    ev->lapsed		   ? LY_OUTSIDE :
+				     LY_OK;
+
+	if (a->state != LY_AWAY_HELD || now == a->said)
+		return;
+	a->said = (uint8_t)now;
+	tell(a, todo, LY_AWAY_LEASE, now);
+}
+
 void
 ly_away_step(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo)
@@ -793,6 +823,7 @@ ly_away_step(struct ly_away *a, const struct ly_away_event *ev,
 	uint64_t epoch = a->epoch;
 
 	table[a->state][ev->kind](a, ev, todo);
+	tell_lease(a, ev, todo);
 	assert(a->epoch >= epoch);
 	assert(a->up <= a->linked);
 }

@@ -12,6 +12,9 @@
  *   HELD -> DETACHING -> NONE                      the VM is off
  *   any  -> DEAD    fenced, or refused: the guest's TPM has failed for good
  *
+ * A lease has an end in time (lib/link/lease.h), one for all VMs of a host at
+ * one home. Each event says whether it has lapsed; the shell asks its clock.
+ *
  * `up` says whether the door at the home is open for us: true between GRANTED
  * and the loss of the link. When the link comes back, what the state wants is
  * asked again (RESUME, ATTACH, PRESTAGE, CLAIM, RELEASE, ABORT or QUERY, all
@@ -19,12 +22,15 @@
  *
  * A1 at most one numbered command is unanswered; it is sent again, unchanged,
  *    after RESUME, and never numbered anew (H2 of home.h does the rest).
- * A2 a command is numbered only in HELD with the door open.
+ * A2 a command is numbered only in HELD, with the door open and the lease good.
  * A3 after RELEASE no command is numbered until the home has said ABORTED.
  * A4 INIT (the VM's reset) is answered to the hypervisor at once, and is sent
  *    before any command that came after it.
+ * A5 nothing is answered from what this side knows, unless the lease is good:
+ *    who does so asks ly_away_may_answer() first.
  *
- * A link that stays down for LY_GRACE_MS with a command waiting fails the
+ * A link that stays down, or a lease that stays lapsed, for LY_GRACE_MS with a
+ * command waiting fails the
  * guest's TPM until its reset; the command itself is still settled with the
  * home before anything else is numbered, and its answer thrown away.
  */
@@ -76,6 +82,7 @@ enum ly_away_kind {
 	LY_AWAY_HEAR_OUTCOME,
 	LY_AWAY_HEAR_FENCE,
 	/* time */
+	LY_AWAY_LEASE, /* lapsed, or good again: `lapsed` */
 	LY_AWAY_TICK,
 	LY_AWAY_KINDS
 };
@@ -89,8 +96,9 @@ struct ly_away_event {
 	struct ly_id mig;
 	enum ly_fate fate;
 	enum ly_op op;
-	bool abort; /* ASK */
-	bool good;  /* ANSWER to a RESET: it succeeded */
+	bool lapsed; /* every event: there is no lease that is good now */
+	bool abort;  /* ASK */
+	bool good;   /* ANSWER to a RESET: it succeeded */
 };
 
 enum ly_away_act {
@@ -118,7 +126,8 @@ struct ly_away_todo {
 	bool waiting; /* RESUME */
 	struct ly_id mig;
 	/* LY_TELL: ATTACH, STAGE, CLAIM, RELEASE, DETACH with `rc`, ASK with
-	 * `rc` and `fate`, FENCE: the lease is lost */
+	 * `rc` and `fate`, FENCE: the lease is lost; LEASE, while it is held:
+	 * LY_OK, LY_OUTSIDE (lapsed), LY_FAILED (broken until reset) */
 	enum ly_away_kind what;
 	enum ly_rc rc;
 	enum ly_fate fate;
@@ -152,6 +161,7 @@ struct ly_away {
 	enum ly_op op; /* of that one */
 	bool reset;    /* INIT is to be sent */
 	bool broken;   /* failure mode until the next reset */
+	uint8_t said;  /* enum ly_rc of the last TELL of LEASE */
 	struct ly_id mig;
 	bool asking, asking_abort;
 	struct ly_id asked;	/* the migration ASK is about */
@@ -164,6 +174,10 @@ struct ly_away {
 void ly_away_init(struct ly_away *a);
 void ly_away_step(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo);
+
+/* Whether this side may answer the guest by itself, from what it knows. */
+bool ly_away_may_answer(const struct ly_away *a,
+    const struct ly_away_event *ev);
 
 /* No command of the guest is unanswered, no reset is under way. */
 bool ly_away_idle(const struct ly_away *a);

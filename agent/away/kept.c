@@ -14,6 +14,7 @@ static const struct ly_field away_fields[] = {
 	LY_BELOW(struct ly_away, op, LY_OPS),
 	LY_BOOL(struct ly_away, reset),
 	LY_BOOL(struct ly_away, broken),
+	LY_BELOW(struct ly_away, said, LY_RCS),
 	LY_FIXED(struct ly_away, mig),
 	LY_BOOL(struct ly_away, asking),
 	LY_BOOL(struct ly_away, asking_abort),

@@ -15,7 +15,7 @@
 #include "agent/away/away.h"
 #include "agent/guest/swtpm.h"
 
-#define LY_KEPT_VERSION 1
+#define LY_KEPT_VERSION 2
 #define LY_KEPT_MAX 1100 /* bytes at the most */
 
 extern const struct ly_message ly_away_kept, ly_vm_kept;

@@ -172,6 +172,24 @@ say(struct ly_home *h, const struct ly_home_event *ev,
 
 /* ---- the lease ---- */
 
+/* When a holder whose door closes now can have no lease any more. */
+static uint64_t
+lease_end(const struct ly_home *h, const struct ly_home_event *ev)
+{
+	return ev->boot_ms + h->lease_ms;
+}
+
+/* Before a start of ours we gave leases of which we know nothing: as if they
+ * had been given just now. */
+static void
+recall_leases(struct ly_home *h, const struct ly_home_event *ev)
+{
+	if (!h->forgot || !h->lease_ms)
+		return;
+	h->forgot = false;
+	h->left_ms = h->taken_ms = lease_end(h, ev);
+}
+
 /* The lease passes to `door`. Whoever had it before is fenced. */
 static void
 hand_over(struct ly_home *h, struct ly_home_todos *todo, ly_door door)
@@ -230,6 +248,7 @@ take_lease(struct ly_home *h, const struct ly_home_event *ev,
 		say(h, ev, todo, LY_BUSY);
 		return;
 	}
+	recall_leases(h, ev);
 	next = propose(h, ev);
 	next->epoch = ev->ticket->to_epoch; /* the source sees it is not its */
 	if (next->state >= LY_REC_PREPARED)
@@ -261,7 +280,8 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 	if (h->rec.state == LY_REC_ATTACHED && holds(h, ev->who) &&
 	    ev->ticket && ev->ticket->to_epoch == h->rec.epoch &&
 	    strcmp(ev->ticket->holder, ev->who) == 0) {
-		if (h->tpm == LY_TPM_RUNNING) {
+		recall_leases(h, ev);
+		if (h->tpm == LY_TPM_RUNNING || ev->boot_ms < h->taken_ms) {
 			say(h, ev, todo, LY_BUSY);
 			return;
 		}
@@ -628,12 +648,48 @@ expire(struct ly_home *h, const struct ly_home_event *ev,
 	write(h, todo);
 }
 
+/* A lease that was held by another, and not given back, was taken: it may still
+ * be believed in until then. One that was taken from whoever took it, before
+ * that was granted it, ends no earlier than the first. */
+static void
+note_taking(struct ly_home *h, const struct ly_home_event *ev,
+    const struct ly_record *was)
+{
+	uint64_t end = h->door ? lease_end(h, ev) : h->left_ms;
+
+	if (was->state != LY_REC_DETACHED &&
+	    strcmp(was->holder, h->rec.holder) != 0)
+		h->taken_ms = ly_max(h->taken_ms, end);
+}
+
+/* An ATTACH is on disk. */
+static void
+attached(struct ly_home *h, const struct ly_home_event *ev,
+    struct ly_home_todos *todo, const struct ly_record *was)
+{
+	h->blind = false;
+	h->kept = false;
+	/* A guest that starts begins with a reset: nothing of the one before
+	 * may be left. */
+	if (h->tpm == LY_TPM_IDLE)
+		h->tpm = LY_TPM_BROKEN;
+	note_taking(h, ev, was);
+	if (ev->boot_ms >= h->taken_ms) {
+		hand_over(h, todo, h->asker);
+		return;
+	}
+	if (h->door)
+		h->left_ms = lease_end(h, ev);
+	hand_over(h, todo, 0); /* asked again, it is granted */
+}
+
 /* What follows once the record is on disk, besides the answer. */
 static void
 written(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
-	uint8_t was = h->rec.state;
+	struct ly_record was = h->rec;
+	enum ly_rc rc = ev->ok ? LY_OK : LY_OUTSIDE;
 
 	assert(h->writing);
 	h->writing = false;
@@ -642,24 +698,20 @@ written(struct ly_home *h, const struct ly_home_event *ev,
 	if (ev->ok)
 		h->rec = h->next;
 	ly_wipe(&h->next, sizeof(h->next));
-	if (ev->ok && h->asked == LY_HOME_ATTACH) {
-		h->blind = false;
-		h->kept = false;
-		/* A guest that starts begins with a reset: nothing of the one
-		 * before may be left. */
-		if (h->tpm == LY_TPM_IDLE)
-			h->tpm = LY_TPM_BROKEN;
-	}
-	if (ev->ok && (h->asked == LY_HOME_ATTACH || h->asked == LY_HOME_CLAIM))
+	if (ev->ok && h->asked == LY_HOME_ATTACH)
+		attached(h, ev, todo, &was);
+	if (ev->ok && h->asked == LY_HOME_CLAIM)
 		hand_over(h, todo, h->asker);
 	if (ev->ok && h->asked == LY_HOME_DETACH)
 		h->door = 0;
-	reply(h, todo, h->asked, h->asker, &h->asked_mig,
-	    ev->ok ? LY_OK : LY_OUTSIDE);
+	if (ev->ok && h->asked == LY_HOME_ATTACH && !h->door)
+		rc = LY_BUSY;
+	reply(h, todo, h->asked, h->asker, &h->asked_mig, rc);
 	h->asker = 0;
 	if (h->parked.door &&
-	    (h->rec.state != was || h->rec.state != LY_REC_PREPARED))
+	    (h->rec.state != was.state || h->rec.state != LY_REC_PREPARED))
 		unpark(h, todo);
+	ly_wipe(&was, sizeof(was));
 }
 
 static void
@@ -667,8 +719,10 @@ gone(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
 	(void)todo;
-	if (ev->door == h->door)
+	if (ev->door == h->door) {
 		h->door = 0;
+		h->left_ms = lease_end(h, ev);
+	}
 	if (ev->door == h->parked.door)
 		h->parked.door = 0;
 	if (ev->door == h->staged)
@@ -949,6 +1003,7 @@ ly_home_init(struct ly_home *h, const struct ly_record *rec)
 	*h = (struct ly_home){ .rec = *rec, .seq = rec->seq };
 	h->blind = rec->state == LY_REC_ATTACHED ||
 	    rec->state == LY_REC_PREPARED;
+	h->forgot = rec->state != LY_REC_DETACHED;
 	if (rec->state == LY_REC_DETACHED)
 		h->tpm = LY_TPM_BROKEN; /* until a guest starts */
 }

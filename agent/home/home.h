@@ -21,7 +21,12 @@
  *    WRITTEN), and nobody is told before;
  * H4 CLAIM and ABORT of one migration go through the same record, so one
  *    wins, and the other is told which for ever;
- * H5 the epoch never falls.
+ * H5 the epoch never falls;
+ * H6 whoever takes a lease by force is granted it only when the lease in time
+ *    of the holder before has ended for sure (`lease_ms` after its door closed,
+ *    or after our own start). The record has changed long before, and the
+ *    holder before is fenced; but until its lease ends it may still answer its
+ *    guest from what it knows. ATTACH hears LY_BUSY until then.
  *
  * A visitor that breaks a rule is refused each time, and the operator is told
  * once for each kind of it in an epoch: who repeats itself fills no log.
@@ -68,8 +73,9 @@ typedef uint64_t ly_door;
 struct ly_home_event {
 	enum ly_home_kind kind;
 	ly_door door;
-	const char *who; /* SPIFFE id of the asker; NULL: our own manager */
-	uint64_t now;	 /* seconds since 1970 */
+	const char *who;  /* SPIFFE id of the asker; NULL: our own manager */
+	uint64_t now;	  /* seconds since 1970 */
+	uint64_t boot_ms; /* of ATTACH, WRITTEN, GONE: CLOCK_BOOTTIME */
 	const struct ly_ticket *ticket; /* verified: signature, chain, home */
 	struct ly_id mig;
 	uint64_t epoch, seq;
@@ -129,6 +135,12 @@ struct ly_home {
 	enum ly_op op; /* of `seq` */
 	bool kept;     /* the answer to `seq` is kept */
 	uint16_t said; /* alarms of this epoch: each kind once */
+	/* Leases in time; 0 for lease_ms, as init has it, is none. */
+	uint32_t lease_ms;
+	bool forgot; /* since our start: who had one until when */
+	uint64_t
+	    left_ms; /* the holder's door has closed; its lease ends then */
+	uint64_t taken_ms; /* that of the holder before ends then */
 	/* Who waits for the WRITE, and for what. */
 	enum ly_home_kind asked;
 	ly_door asker;

@@ -35,6 +35,7 @@ struct ly_agent_conf {
 	char state[256];
 	char run[256];
 	char qemu[256];
+	uint64_t lease_ms; /* of what this home gives; 0: LY_LEASE_MS */
 	struct ly_agent_tpm *tpms;
 	size_t tpms_n;
 };

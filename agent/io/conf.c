@@ -2,6 +2,7 @@
 /* lanyard-agent.conf(5): the table of keys, and what they must be together. */
 #include "agent/io/agent.h"
 #include "lib/io/conf.h"
+#include "lib/link/lease.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,9 @@ static const struct ly_conf_key keys[] = {
 	    "Directory of the record of each VM whose home is here."),
 	AGENT(run, LY_CONF_PATH, false, LY_RUNDIR "/vm",
 	    "Directory of sockets and logs, one directory a VM."),
+	LY_CONF(struct ly_agent_conf, "agent", lease_ms, LY_CONF_UINT,
+	    LY_LEASE_MOST_MS, false, "10000",
+	    "How long a host may use a TPM of here unasked; 500 to 60000."),
 	AGENT(qemu, LY_CONF_PATH, false, "/usr/bin/qemu-system-x86_64",
 	    "The QEMU that runs the VMs."),
 	TPM(tcti, LY_CONF_TEXT, 0, true, NULL,
@@ -154,6 +158,10 @@ ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
 		    "%s: [agent] run: %zu characters, at most %zu (Unix socket"
 		    " paths are short)",
 		    path, strlen(f.conf.run), (size_t)RUN_MAX);
+	if (rc == LY_OK && f.conf.lease_ms < LY_LEASE_LEAST_MS)
+		rc = ly_fail(why, LY_REFUSED,
+		    "%s: [agent] lease_ms: %llu, at least %u", path,
+		    (unsigned long long)f.conf.lease_ms, LY_LEASE_LEAST_MS);
 	if (rc != LY_OK) {
 		free(f.conf.tpms);
 		return rc;

@@ -247,12 +247,12 @@ do_write(struct home *h, const struct ly_home_todo *t,
 	ly_homes_write(h->homes);
 }
 
-/* The operator reads `lanyard status`, not every host's journal. */
-static void
-tell_manager(const struct home *h, const char *text)
+void
+ly_homes_alarm(const struct ly_homes *hs, const struct ly_id *vm,
+    const char *text)
 {
-	const struct ly_agent *a = h->homes->agent;
-	struct ly_alarm m = { .vm = h->core.rec.vm };
+	const struct ly_agent *a = hs->agent;
+	struct ly_alarm m = { .vm = *vm };
 
 	if (!a->control)
 		return; /* we have only just begun */
@@ -267,7 +267,7 @@ do_alarm(struct home *h, const struct ly_home_todo *t,
     const struct ly_home_event *ev, struct ly_bytes body)
 {
 	(void)body;
-	tell_manager(h, t->text);
+	ly_homes_alarm(h->homes, &h->core.rec.vm, t->text);
 	ly_log_alarm(h->core.rec.name, "%s (seq %llu, epoch %llu%s%s)", t->text,
 	    (unsigned long long)h->core.seq,
 	    (unsigned long long)h->core.rec.epoch, ev->who ? ", by " : "",

@@ -11,6 +11,7 @@
 
 #include "agent/io/homes_in.h"
 #include "agent/io/records.h"
+#include "lib/io/clock.h"
 #include "lib/io/file.h"
 
 #include <stdlib.h>
@@ -67,7 +68,9 @@ ly_door_free(struct ly_homes *hs, struct ly_door_slot *d)
 	hs->free_door = i;
 	if (home)
 		ly_home_feed(home,
-		    &(struct ly_home_event){ .kind = LY_HOME_GONE, .door = id },
+		    &(struct ly_home_event){ .kind = LY_HOME_GONE,
+			.door = id,
+			.boot_ms = ly_boot_ms() },
 		    NULL, 0);
 }
 
@@ -91,6 +94,14 @@ ly_home_tpm_conf(const struct ly_homes *hs, const char *name)
 	return NULL;
 }
 
+uint32_t
+ly_homes_lease_ms(const struct ly_homes *hs)
+{
+	uint64_t ms = hs->agent->conf.lease_ms;
+
+	return ms ? (uint32_t)ms : LY_LEASE_MS;
+}
+
 struct home *
 ly_home_add(struct ly_homes *hs, const struct ly_record *rec)
 {
@@ -100,6 +111,7 @@ ly_home_add(struct ly_homes *hs, const struct ly_record *rec)
 		return NULL;
 	h->homes = hs;
 	ly_home_init(&h->core, rec);
+	h->core.lease_ms = ly_homes_lease_ms(hs);
 	h->next = hs->first;
 	hs->first = h;
 	hs->homes_n++;
@@ -189,6 +201,7 @@ write_told(struct ly_homes *hs, const struct write_job *j)
 		if (h->core.writing)
 			ly_home_feed(h,
 			    &(struct ly_home_event){ .kind = LY_HOME_WRITTEN,
+				.boot_ms = ly_boot_ms(),
 				.ok = j->rc == LY_OK },
 			    NULL, 0);
 		else

@@ -10,6 +10,7 @@
 #include "agent/io/homes.h"
 #include "agent/io/tpm.h"
 #include "agent/tpm/policy.h"
+#include "lib/link/lease.h"
 
 /* An event that has to wait, with all it points to. */
 struct later {
@@ -62,6 +63,8 @@ struct ly_visitor {
 	char who[LY_SPIFFE_MAX];
 	ly_visitor_say *say;
 	void *arg;
+	bool foreign; /* another host: it needs a lease */
+	struct ly_lessor lessor;
 	ly_door *chans; /* by chan */
 	size_t chans_n;
 };
@@ -87,6 +90,7 @@ void ly_home_drop(struct ly_homes *hs, struct home *h);
 void ly_homes_write(struct ly_homes *hs);
 void ly_homes_unref(struct ly_homes *hs);
 uint64_t ly_home_now(void); /* seconds since 1970 */
+uint32_t ly_homes_lease_ms(const struct ly_homes *hs);
 const struct ly_agent_tpm *ly_home_tpm_conf(const struct ly_homes *hs,
     const char *name);
 /* NULL: closed, or never was. */
@@ -104,6 +108,10 @@ void ly_home_feed(struct home *h, const struct ly_home_event *ev,
 /* visitors.c */
 void ly_home_query(struct home *h, ly_door door, const char *who, bool abort,
     const struct ly_id *mig);
+
+/* home_do.c: the operator reads `lanyard status`, not every host's journal. */
+void ly_homes_alarm(const struct ly_homes *hs, const struct ly_id *vm,
+    const char *text);
 
 /* home_ask.c: answers the manager's requests that are open. */
 void ly_homes_end_asks(struct ly_homes *hs);

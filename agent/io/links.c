@@ -2,7 +2,9 @@
 #include "agent/io/links.h"
 
 #include "agent/io/homes.h"
+#include "lib/io/clock.h"
 #include "lib/io/dial.h"
+#include "lib/link/lease.h"
 
 #include <stdlib.h>
 
@@ -15,6 +17,7 @@ struct ly_link {
 	struct ly_dial *dial;	 /* NULL: the local link */
 	struct ly_conn *conn;	 /* NULL while down */
 	struct ly_visitor *self; /* of the local link */
+	struct ly_lease lease;
 	struct ly_link_user *users;
 	struct ly_link_user **by_chan;
 	size_t chans_n, next_chan;
@@ -23,7 +26,82 @@ struct ly_link {
 struct ly_links {
 	struct ly_agent *agent;
 	struct ly_link *first;
+	uv_timer_t due; /* of their leases */
 };
+
+/* ---- leases ---- */
+
+static void on_due(uv_timer_t *timer);
+
+static void
+set_timer(struct ly_links *links)
+{
+	uint64_t due = UINT64_MAX, now = ly_boot_ms();
+
+	for (struct ly_link *l = links->first; l; l = l->next)
+		if (!l->self)
+			due = ly_min(due, ly_lease_due(&l->lease));
+	if (due == UINT64_MAX)
+		uv_timer_stop(&links->due);
+	else
+		uv_timer_start(&links->due, on_due, due > now ? due - now : 0,
+		    0);
+}
+
+static void
+tell_lease(struct ly_link *l)
+{
+	struct ly_link_user *next;
+
+	for (struct ly_link_user *u = l->users; u; u = next) {
+		next = u->next;
+		u->on_lease(u);
+	}
+}
+
+/* One RENEW for all VMs on this link. The link may be gone after this. */
+static void
+feed_lease(struct ly_link *l, struct ly_lease_event ev)
+{
+	struct ly_links *links = l->links;
+	struct ly_lease_todo todo;
+
+	ev.now_ms = ly_boot_ms();
+	ly_lease_step(&l->lease, &ev, &todo);
+	if (todo.ask && l->conn)
+		ly_conn_send(l->conn, LY_RENEW,
+		    &(struct ly_renew){ .stamp = ev.now_ms });
+	if (todo.tell) {
+		ly_log(todo.good ? LY_INFO : LY_WARNING, "link",
+		    "%s: the lease %s", l->home,
+		    todo.good ? "is good" : "has lapsed");
+		tell_lease(l);
+	}
+	set_timer(links);
+}
+
+static void
+on_due(uv_timer_t *timer)
+{
+	struct ly_links *links = timer->data;
+	struct ly_link *next;
+
+	for (struct ly_link *l = links->first; l; l = next) {
+		next = l->next;
+		if (!l->self)
+			feed_lease(l,
+			    (struct ly_lease_event){ .kind = LY_LEASE_TICK });
+	}
+}
+
+static void
+hear_lease(struct ly_link *l, const struct ly_lease_given *m)
+{
+	feed_lease(l,
+	    (struct ly_lease_event){ .kind = LY_LEASE_HEARD,
+		.stamp = m->stamp,
+		.length_ms = m->length_ms });
+}
 
 /* ---- messages ---- */
 
@@ -49,6 +127,9 @@ hear(struct ly_link *l, unsigned type, const union ly_any *m,
 	switch (type) {
 	case LY_OUTCOME:
 		to_vm(l, type, m);
+		return LY_OK;
+	case LY_LEASE:
+		hear_lease(l, &m->lease);
 		return LY_OK;
 	case LY_GRANTED:
 		chan = m->granted.chan;
@@ -103,6 +184,8 @@ on_open(struct ly_conn *c, const struct ly_peer *peer,
 	(void)why;
 	ly_log(LY_NOTICE, "link", "up to %s at %s", peer->id, peer->address);
 	l->conn = c;
+	/* First, so that the lease is there when what follows is granted. */
+	feed_lease(l, (struct ly_lease_event){ .kind = LY_LEASE_LINKED });
 	tell_users(l, true);
 	return LY_OK;
 }
@@ -125,8 +208,10 @@ on_close(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
 	ly_log(was ? LY_WARNING : LY_INFO, "link", "%s to %s: %s (%s)",
 	    was ? "down" : "no link", l->home, why, ly_rc_name(rc));
 	l->conn = NULL;
-	if (was)
-		tell_users(l, false);
+	if (!was)
+		return;
+	feed_lease(l, (struct ly_lease_event){ .kind = LY_LEASE_LOST });
+	tell_users(l, false);
 }
 
 static const struct ly_conn_ops ops = {
@@ -225,6 +310,13 @@ ly_link_up(const struct ly_link_user *u)
 	return u->link && (u->link->self || u->link->conn);
 }
 
+bool
+ly_link_leased(const struct ly_link_user *u)
+{
+	return u->link &&
+	    (u->link->self || ly_lease_good(&u->link->lease, ly_boot_ms()));
+}
+
 enum ly_rc
 ly_link_join(struct ly_links *links, const char *home, const char *address,
     struct ly_link_user *u, struct ly_why *why)
@@ -304,6 +396,7 @@ on_visit_close(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
 {
 	ly_log(LY_NOTICE, "link", "%s is gone: %s (%s)", ly_conn_peer(c)->id,
 	    why, ly_rc_name(rc));
+	ly_visitor_ended(arg);
 	ly_visitor_free(arg);
 }
 
@@ -316,9 +409,12 @@ enum ly_rc
 ly_links_visit(struct ly_links *links, struct ly_conn *c,
     const struct ly_peer *peer)
 {
+	struct ly_visitor *v = ly_visitor_new(links->agent->homes, peer->id,
+	    say_back, c);
+
 	ly_log(LY_NOTICE, "link", "%s from %s", peer->id, peer->address);
-	ly_conn_adopt(c, &visit_ops,
-	    ly_visitor_new(links->agent->homes, peer->id, say_back, c));
+	ly_visitor_foreign(v, peer->not_after);
+	ly_conn_adopt(c, &visit_ops, v);
 	return LY_OK;
 }
 
@@ -330,13 +426,22 @@ ly_links_open(struct ly_agent *agent, struct ly_links **out, struct ly_why *why)
 	if (!links)
 		return ly_fail(why, LY_OUTSIDE, "no memory");
 	links->agent = agent;
+	uv_timer_init(agent->loop, &links->due);
+	uv_unref((uv_handle_t *)&links->due);
+	links->due.data = links;
 	*out = links;
 	return LY_OK;
+}
+
+static void
+on_due_closed(uv_handle_t *handle)
+{
+	free(handle->data);
 }
 
 void
 ly_links_close(struct ly_links *links)
 {
 	assert(!links->first); /* the VMs have left */
-	free(links);
+	uv_close((uv_handle_t *)&links->due, on_due_closed);
 }

@@ -5,7 +5,9 @@
  * wants it; and the local link, for the VMs whose home is this host.
  *
  * A user of a link has a chan on it. Its on_hear gets the messages of that
- * chan, and OUTCOMEs of its VM; on_state says when the link is up or down.
+ * chan, and OUTCOMEs of its VM; on_state says when the link is up or down, and
+ * on_lease when the lease the home gives this host has lapsed, or is good again
+ * (one lease for the link: its users need not be told of each renewal).
  */
 #ifndef LY_AGENT_IO_LINKS_H
 #define LY_AGENT_IO_LINKS_H
@@ -21,6 +23,7 @@ struct ly_link_user {
 	void (*on_state)(struct ly_link_user *u, bool up);
 	void (*on_hear)(struct ly_link_user *u, unsigned type,
 	    const union ly_any *m);
+	void (*on_lease)(struct ly_link_user *u);
 	struct ly_link_user *next;
 };
 
@@ -34,6 +37,8 @@ LY_MUST enum ly_rc ly_link_join(struct ly_links *links, const char *home,
     const char *address, struct ly_link_user *u, struct ly_why *why);
 void ly_link_leave(struct ly_link_user *u);
 bool ly_link_up(const struct ly_link_user *u);
+/* The lease is good now. Our own home asks no lease of us. */
+bool ly_link_leased(const struct ly_link_user *u);
 /* Sends to the home; nothing when the link is down. */
 void ly_link_say(struct ly_link_user *u, unsigned type, const void *m);
 

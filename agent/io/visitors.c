@@ -4,6 +4,7 @@
  * by the local link. Their messages, checked, become events of a home machine.
  */
 #include "agent/io/homes_in.h"
+#include "lib/io/clock.h"
 
 #include <stdlib.h>
 
@@ -23,6 +24,90 @@ ly_visitor_new(struct ly_homes *homes, const char *who, ly_visitor_say *say_,
 	v->arg = arg;
 	ly_copy(v->who, sizeof(v->who), who);
 	return v;
+}
+
+/* ---- leases in time ---- */
+
+void
+ly_visitor_foreign(struct ly_visitor *v, uint64_t not_after)
+{
+	v->foreign = true;
+	v->lessor = (struct ly_lessor){
+		.length_ms = ly_homes_lease_ms(v->homes),
+		.not_after = not_after,
+	};
+}
+
+static enum ly_rc
+hear_renew(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
+{
+	struct ly_lease_given given = { .stamp = m->renew.stamp,
+		.length_ms = v->lessor.length_ms };
+	enum ly_rc rc = ly_lessor_renew(&v->lessor, ly_boot_ms(), ly_wall_s(),
+	    why);
+
+	if (rc == LY_OK)
+		v->say(v->arg, LY_LEASE, &given);
+	return rc;
+}
+
+/* A host that does not renew its lease is not served; it may come again, and
+ * be known anew. */
+static enum ly_rc
+must_have_lease(const struct ly_visitor *v, struct ly_why *why)
+{
+	if (v->foreign &&
+	    !ly_lessor_good(&v->lessor, ly_boot_ms(), ly_wall_s()))
+		return ly_fail(why, LY_BUSY, "it has no lease");
+	return LY_OK;
+}
+
+static bool
+holds(const struct ly_visitor *v, const struct home *h)
+{
+	return h->core.rec.state != LY_REC_DETACHED &&
+	    strcmp(h->core.rec.holder, v->who) == 0;
+}
+
+/* "web1, web2 and 7 more" */
+static void
+name_some(const struct ly_visitor *v, char *out, size_t size)
+{
+	unsigned n = 0, more = 0;
+
+	out[0] = '\0';
+	for (struct home *h = v->homes->first; h; h = h->next) {
+		size_t at = strlen(out);
+
+		if (!holds(v, h))
+			continue;
+		if (n++ < 3)
+			ly_print(out + at, size - at, "%s%s", at ? ", " : "",
+			    h->core.rec.name);
+		else
+			more++;
+	}
+	if (more)
+		ly_print(out + strlen(out), size - strlen(out), " and %u more",
+		    more);
+}
+
+void
+ly_visitor_ended(struct ly_visitor *v)
+{
+	char names[3 * LY_NAME_MAX + 40], text[LY_WHY_MAX];
+
+	if (!v->foreign || ly_wall_s() < v->lessor.not_after)
+		return;
+	name_some(v, names, sizeof(names));
+	if (!names[0])
+		return;
+	ly_print(text, sizeof(text),
+	    "the certificate of %s has ended: no TPM here for %s until it has"
+	    " another",
+	    v->who, names);
+	ly_log_alarm("home", "%s", text);
+	ly_homes_alarm(v->homes, &(struct ly_id){ { 0 } }, text);
 }
 
 void
@@ -153,6 +238,7 @@ hear_ticket(struct ly_visitor *v, const struct ly_id *vm, uint32_t chan,
 	ev->door = d->id;
 	ev->who = v->who;
 	ev->now = ly_home_now();
+	ev->boot_ms = ly_boot_ms();
 	ev->ticket = read_ticket(v->homes, bytes, ticket, &why);
 	if (!ev->ticket)
 		ly_log(LY_WARNING, h->core.rec.name, "bad ticket from %s: %s",
@@ -235,6 +321,8 @@ hear_command(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 
 	if (!d)
 		return no_chan(why, c->chan);
+	if (must_have_lease(v, why) != LY_OK)
+		return LY_BUSY;
 	if (c->op >= LY_OPS || c->locality > 4)
 		return ly_fail(why, LY_MALFORMED, "op %u, locality %u", c->op,
 		    c->locality);
@@ -404,6 +492,7 @@ static hearer *const hearers[] = {
 	[LY_CLAIM] = hear_claim,
 	[LY_ABORT] = hear_abort,
 	[LY_QUERY] = hear_ask,
+	[LY_RENEW] = hear_renew,
 };
 
 enum ly_rc

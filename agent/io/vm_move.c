@@ -465,6 +465,21 @@ told_fenced(struct vm *vm, const struct ly_away_todo *t)
 		ly_qemu_stop(vm->qemu, NULL, NULL);
 }
 
+/* For `vm show`: a guest whose TPM waits, or has failed, runs all the same. */
+static void
+told_lease(struct vm *vm, const struct ly_away_todo *t)
+{
+	static const char *const texts[LY_RCS] = {
+		[LY_OK] = "",
+		[LY_OUTSIDE] = "no lease: its home is out of reach, or does not"
+			       " renew it; its TPM waits",
+		[LY_FAILED] = "its TPM is in failure mode until the VM resets",
+	};
+
+	if (vm->state == LY_VM_RUNNING)
+		ly_vm_state(vm, LY_VM_RUNNING, texts[t->rc]);
+}
+
 void
 ly_vm_told_move(struct vm *vm, const struct ly_away_todo *t)
 {
@@ -475,6 +490,7 @@ ly_vm_told_move(struct vm *vm, const struct ly_away_todo *t)
 		[LY_AWAY_RELEASE] = told_release,
 		[LY_AWAY_ASK] = told_fate,
 		[LY_AWAY_HEAR_FENCE] = told_fenced,
+		[LY_AWAY_LEASE] = told_lease,
 	};
 
 	if (told[t->what])

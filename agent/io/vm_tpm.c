@@ -276,6 +276,7 @@ ly_vm_feed(struct vm *vm, const struct ly_away_event *ev, const void *body,
 	struct pend *p;
 
 	now.now_ms = ly_vm_now_ms(vm);
+	now.lapsed = !ly_link_leased(&vm->user);
 	if (vm->feeding) {
 		feed_later(vm, &now, body, len);
 		return;
@@ -309,6 +310,13 @@ on_link_state(struct ly_link_user *u, bool up)
 	ly_vm_feed(vm_of_user(u),
 	    &(struct ly_away_event){ .kind = up ? LY_AWAY_UP : LY_AWAY_DOWN },
 	    NULL, 0);
+}
+
+static void
+on_link_lease(struct ly_link_user *u)
+{
+	ly_vm_feed(vm_of_user(u),
+	    &(struct ly_away_event){ .kind = LY_AWAY_LEASE }, NULL, 0);
 }
 
 static void
@@ -375,6 +383,7 @@ ly_vm_join(struct vm *vm, const char *address, struct ly_why *why)
 	vm->user.vm = vm->id;
 	vm->user.on_state = on_link_state;
 	vm->user.on_hear = on_link_hear;
+	vm->user.on_lease = on_link_lease;
 	return ly_link_join(vm->vms->agent->links, vm->home, address, &vm->user,
 	    why);
 }

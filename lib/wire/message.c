@@ -114,6 +114,13 @@ static const struct ly_field fence[] = {
 	LY_UINT(struct ly_fence, chan),
 	LY_UINT(struct ly_fence, epoch),
 };
+static const struct ly_field renew[] = {
+	LY_UINT(struct ly_renew, stamp),
+};
+static const struct ly_field lease[] = {
+	LY_UINT(struct ly_lease_given, stamp),
+	LY_UINT(struct ly_lease_given, length_ms),
+};
 static const struct ly_field data[] = {
 	LY_BYTES(struct ly_data, body, LY_CHUNK_MAX),
 };
@@ -246,6 +253,8 @@ static const struct ly_message messages[] = {
 	ROW(QUERY, query, "What became of this migration?"),
 	ROW(OUTCOME, outcome, "What the home's record says of it."),
 	ROW(FENCE, fence, "You hold this VM no more."),
+	ROW(RENEW, renew, "I am here; may I go on using what I hold?"),
+	ROW_(LEASE, lease_given, lease, "Yes, for so long from when you asked."),
 	ROW(DATA, data, "Bytes of the hypervisor's own stream."),
 	ROW(FIN, fin, "The stream is whole: so many bytes."),
 	ROW(READY, ready, "It runs here in this epoch, or never will (rc)."),

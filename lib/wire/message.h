@@ -62,6 +62,8 @@ enum ly_type {
 	LY_QUERY = 0x1f,
 	LY_OUTCOME = 0x20,
 	LY_FENCE = 0x21,
+	LY_RENEW = 0x22,
+	LY_LEASE = 0x23,
 
 	LY_DATA = 0x30,
 	LY_FIN = 0x31,
@@ -250,6 +252,16 @@ struct ly_outcome {
 struct ly_fence {
 	uint32_t chan;
 	uint64_t epoch;
+};
+
+/* Away to home, for all it holds there: a lease in time (lib/link/lease.h). */
+struct ly_renew {
+	uint64_t stamp; /* of the asker's own clock */
+};
+
+struct ly_lease_given {
+	uint64_t stamp; /* of the RENEW */
+	uint32_t length_ms;
 };
 
 /* ---- STREAM: source (dialler) and destination ---- */
@@ -448,6 +460,8 @@ union ly_any {
 	struct ly_query query;
 	struct ly_outcome outcome;
 	struct ly_fence fence;
+	struct ly_renew renew;
+	struct ly_lease_given lease;
 	struct ly_data data;
 	struct ly_fin fin;
 	struct ly_ready ready;

@@ -4,7 +4,8 @@
  * shell's own promises are kept (WRITTEN only while writing, no answer of a
  * TPM that runs nothing, a door is not used again once it is gone), those of
  * visitors are not: any may say anything. Checked after every step are the
- * laws of home.h, against a count of our own. A restart takes the record that
+ * laws of home.h, against a count of our own, and of the leases in time that each
+ * host may believe in at the worst. A restart takes the record that
  * was last on disk.
  */
 #include "agent/home/home.h"
@@ -13,6 +14,8 @@
 
 #define EVENT 8
 #define DOORS 6
+#define HOSTS 3
+#define LEASE 20
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -26,6 +29,15 @@ struct world {
 	struct ly_record disk;
 	ly_door serial, doors[DOORS]; /* those open now */
 	ly_door granted; /* the newest; 0 once it is fenced or gone */
+	/* What a host may believe: while its door is open the lease may just
+	 * have been renewed. */
+	struct {
+		ly_door open;
+		uint64_t end;
+	} lease[HOSTS];
+	uint64_t boot_ms;
+	unsigned knows; /* the secret of `knows_epoch`: it was granted it */
+	uint64_t knows_epoch;
 	bool running;
 	uint64_t ran; /* the newest seq that was run in `ran_epoch` */
 	uint64_t ran_epoch;
@@ -67,6 +79,43 @@ check_run(struct world *w, const struct ly_home_event *ev, uint64_t seq)
 	w->ran_epoch = ev->epoch;
 }
 
+static unsigned
+host_of(const struct world *w, ly_door door)
+{
+	for (unsigned i = 0; i < DOORS; i++)
+		if (w->doors[i] == door)
+			return i / 2;
+	return HOSTS;
+}
+
+static void
+lease_ends(struct world *w, ly_door door, uint64_t end)
+{
+	for (unsigned i = 0; i < HOSTS; i++)
+		if (door && w->lease[i].open == door) {
+			w->lease[i].open = 0;
+			w->lease[i].end = end;
+		}
+}
+
+/* H6: nobody else may believe in a lease. */
+static void
+lease_begins(struct world *w, ly_door door)
+{
+	unsigned who = host_of(w, door);
+
+	/* It hung up while we wrote, and hears nothing; or it has released,
+	 * and uses its lease no more. */
+	if (who == HOSTS || w->disk.state == LY_REC_QUIESCED)
+		return;
+	for (unsigned i = 0; i < HOSTS; i++)
+		must(i == who ||
+		    (!w->lease[i].open && w->lease[i].end <= w->boot_ms));
+	w->lease[who].open = door;
+	w->knows = who;
+	w->knows_epoch = w->disk.epoch;
+}
+
 static bool
 is_lease(enum ly_home_kind kind)
 {
@@ -94,8 +143,10 @@ check(struct world *w, const struct ly_home_event *ev,
 		must(is_lease(ev->kind) && t->epoch == w->disk.epoch);
 		must(w->disk.state != LY_REC_DETACHED);
 		w->granted = t->door;
+		lease_begins(w, t->door);
 		break;
 	case LY_DO_FENCE:
+		lease_ends(w, t->door, w->boot_ms + LEASE);
 		if (t->door == w->granted)
 			w->granted = 0;
 		break;
@@ -104,12 +155,17 @@ check(struct world *w, const struct ly_home_event *ev,
 		break;
 	case LY_DO_RELEASED:
 		must(t->rc != LY_OK || w->disk.state == LY_REC_QUIESCED);
+		if (t->rc == LY_OK) /* it gives it back by itself */
+			memset(w->lease, 0, sizeof(w->lease));
+		break;
+	case LY_DO_DETACHED:
+		if (t->rc == LY_OK)
+			memset(w->lease, 0, sizeof(w->lease));
 		break;
 	case LY_DO_KEEP:
 	case LY_DO_KEEP_FAILURE:
 	case LY_DO_REFUSE:
 	case LY_DO_STAGED:
-	case LY_DO_DETACHED:
 	case LY_DO_OUTCOME:
 	case LY_DO_ALARM:
 		break;
@@ -140,6 +196,9 @@ restart(struct world *w)
 	struct ly_record rec = w->disk;
 
 	ly_home_init(&w->home, &rec);
+	w->home.lease_ms = LEASE;
+	for (unsigned i = 0; i < DOORS; i++)
+		lease_ends(w, w->doors[i], w->boot_ms + LEASE);
 	memset(w->doors, 0, sizeof(w->doors));
 	w->granted = 0;
 	w->running = false;
@@ -159,11 +218,13 @@ one(struct world *w, const uint8_t *b)
 {
 	static const uint8_t hash[2][32] = { { 1 }, { 2 } };
 	static const uint8_t secret[2][LY_SECRET_LEN] = { { 1 }, { 2 } };
+	static const uint8_t unknown[LY_SECRET_LEN] = { 3 };
 	ly_door *door = &w->doors[b[1] % DOORS];
 	unsigned kind = b[0] % (LY_HOME_KINDS + 1);
 	struct ly_home_event ev = { .kind = (enum ly_home_kind)kind,
 		.who = hosts[b[1] % DOORS / 2],
 		.now = 1000 + b[7],
+		.boot_ms = w->boot_ms += b[7] >> 4,
 		.mig = { { (uint8_t)(b[2] % 4) } },
 		.epoch = near(w->home.rec.epoch, b[3]),
 		.seq = near(w->home.seq, b[4]),
@@ -194,13 +255,19 @@ one(struct world *w, const uint8_t *b)
 	ev.door = *door;
 	if (ev.kind == LY_HOME_ABORT && b[5] & 32)
 		ev.who = NULL;
+	/* Nobody guesses a secret. */
+	if (ev.kind == LY_HOME_RESUME &&
+	    (w->knows != b[1] % DOORS / 2 || w->knows_epoch != w->disk.epoch))
+		ev.secret = unknown;
 	ly_copy(ticket.holder, sizeof(ticket.holder), hosts[b[1] % DOORS / 2]);
 	ev.ticket = b[5] & 64 ? NULL : &ticket;
 	ev.token = b[5] & 128 ? NULL : &token;
 	if (ev.kind == LY_HOME_GONE && w->granted == *door)
 		w->granted = 0;
-	if (ev.kind == LY_HOME_GONE)
+	if (ev.kind == LY_HOME_GONE) {
+		lease_ends(w, *door, w->boot_ms + LEASE);
 		*door = 0;
+	}
 	step(w, &ev);
 }
 
@@ -212,6 +279,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memset(&w, 0, sizeof(w));
 	w.disk.vm = vm;
 	ly_home_init(&w.home, &w.disk);
+	w.home.lease_ms = LEASE;
 	for (; len >= EVENT; data += EVENT, len -= EVENT)
 		one(&w, data);
 	return 0;

@@ -206,6 +206,67 @@ TEST(a_destination_that_gives_up_tells_the_home_if_it_can)
 	WANT_INT(told(&w, LY_AWAY_DETACH)->rc, LY_OK);
 }
 
+static void
+lease(struct world *w, bool lapsed)
+{
+	tell(w,
+	    (struct ly_away_event){ .kind = LY_AWAY_LEASE, .lapsed = lapsed });
+}
+
+TEST(no_command_is_numbered_without_a_good_lease)
+{
+	struct world w = held();
+
+	lease(&w, true);
+	WANT_INT(told(&w, LY_AWAY_LEASE)->rc, LY_OUTSIDE);
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_COMMAND, .lapsed = true });
+	WANT(w.todo.n == 0);
+	lease(&w, false);
+	WANT_INT(find(&w, LY_SAY_COMMAND)->seq, 7);
+	WANT_INT(told(&w, LY_AWAY_LEASE)->rc, LY_OK);
+	lease(&w, false);
+	WANT(w.todo.n == 0); /* told once */
+}
+
+TEST(a_lease_lapsed_too_long_fails_the_tpm_until_the_reset)
+{
+	struct world w = held();
+	struct ly_away_event tick = { .kind = LY_AWAY_TICK, .lapsed = true };
+
+	tell(&w,
+	    (struct ly_away_event){ .kind = LY_AWAY_COMMAND, .lapsed = true });
+	w.now_ms += LY_GRACE_MS - 1;
+	tell(&w, tick);
+	WANT(!find(&w, LY_GIVE_FAILURE));
+	w.now_ms++;
+	tell(&w, tick);
+	WANT(find(&w, LY_GIVE_FAILURE) && find(&w, LY_TELL_ALARM));
+	WANT_INT(told(&w, LY_AWAY_LEASE)->rc, LY_FAILED);
+	lease(&w, false);
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(find(&w, LY_GIVE_FAILURE)); /* the lease alone mends nothing */
+	happens(&w, LY_AWAY_RESET);
+	WANT(find(&w, LY_SAY_INIT));
+	WANT_INT(told(&w, LY_AWAY_LEASE)->rc, LY_OK);
+}
+
+TEST(what_this_side_knows_may_be_told_only_while_the_lease_is_good)
+{
+	struct ly_away_event good = { .kind = LY_AWAY_COMMAND };
+	struct ly_away_event lapsed = { .lapsed = true };
+	struct world w = held();
+
+	WANT(ly_away_may_answer(&w.away, &good));
+	WANT(!ly_away_may_answer(&w.away, &lapsed));
+	happens(&w, LY_AWAY_DOWN);
+	WANT(ly_away_may_answer(&w.away, &good)); /* till the lease ends */
+	w.away.broken = true;
+	WANT(!ly_away_may_answer(&w.away, &good));
+	w = released();
+	WANT(!ly_away_may_answer(&w.away, &good));
+}
+
 TEST(a_home_that_grants_an_epoch_of_the_past_is_not_believed)
 {
 	struct world w = held();

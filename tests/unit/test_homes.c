@@ -249,6 +249,62 @@ TEST(a_lease_is_granted_by_the_write_that_has_it_and_by_no_other)
 	end(&s);
 }
 
+static void
+renew(struct ly_visitor *v, enum ly_rc rc)
+{
+	struct ly_renew m = { .stamp = 77 };
+
+	hear(v, LY_RENEW, &m, rc);
+}
+
+TEST(another_host_is_served_while_it_has_a_lease_and_not_without)
+{
+	struct ly_command c = { .chan = 0, .epoch = 1, .seq = 1 };
+	struct scene s;
+	struct ly_visitor *v;
+
+	scene(&s);
+	s.agent.conf.lease_ms = 500;
+	bound(&s, &vm);
+	v = visitor(&s);
+	ly_visitor_foreign(v, UINT64_MAX);
+	attach(&s, v, &vm, 0);
+	until(&s, &s.heard.n, 1);
+	hear(v, LY_COMMAND, &c, LY_BUSY);
+	renew(v, LY_OK);
+	WANT_INT(s.heard.type, LY_LEASE);
+	WANT_INT(s.heard.m.lease.stamp, 77);
+	WANT_INT(s.heard.m.lease.length_ms, 500);
+	hear(v, LY_COMMAND, &c, LY_OK);
+	usleep(510000);
+	hear(v, LY_COMMAND, &c, LY_BUSY);
+	renew(v, LY_OK);
+	hear(v, LY_COMMAND, &c, LY_OK);
+	ly_visitor_free(v);
+	end(&s);
+}
+
+TEST(a_host_whose_certificate_has_ended_is_given_no_lease)
+{
+	struct ly_command c = { .chan = 0, .epoch = 1, .seq = 1 };
+	struct scene s;
+	struct ly_visitor *v;
+
+	scene(&s);
+	bound(&s, &vm);
+	v = visitor(&s);
+	ly_visitor_foreign(v, (uint64_t)time(NULL) + 1);
+	attach(&s, v, &vm, 0);
+	until(&s, &s.heard.n, 1);
+	renew(v, LY_OK);
+	usleep(1100000);
+	hear(v, LY_COMMAND, &c, LY_BUSY);
+	renew(v, LY_REFUSED);
+	ly_visitor_ended(v);
+	ly_visitor_free(v);
+	end(&s);
+}
+
 TEST(a_VM_that_is_being_bound_or_unbound_grants_nothing)
 {
 	struct ly_query q = { .vm = vm, .mig = { { 9 } } };
