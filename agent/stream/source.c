@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/stream/source.h"
+#include "agent/stream/source_in.h"
 
-#define POLL_MS 100	 /* while much remains */
-#define POLL_SOON_MS 10	 /* near the end, and while the guest is stopped */
-#define RATE_MS 50	 /* the shortest time a rate is taken over */
 #define ASK_FIRST_MS 100 /* between two ASKs, doubled up to */
 #define ASK_MOST_MS 2000
 #define RESUME_AGAIN_MS 500
@@ -135,71 +132,6 @@ fail(struct ly_source_core *s, struct ly_source_todos *todo, enum ly_rc rc,
 
 /* ---- the copy ---- */
 
-static void
-measure(struct ly_source_core *s, const struct ly_mig_numbers *n)
-{
-	uint64_t ms = s->now_ms - s->rated_ms;
-
-	if (n->bytes != s->numbers.bytes)
-		s->moved_ms = s->now_ms;
-	s->numbers = *n;
-	if (n->bytes < s->rated_bytes || s->rated_ms == 0) {
-		s->rated_bytes = n->bytes;
-		s->rated_ms = s->now_ms;
-	} else if (ms >= RATE_MS) {
-		uint64_t rate = (n->bytes - s->rated_bytes) * 1000 / ms;
-
-		s->rate = s->rate ? (s->rate + rate) / 2 : rate;
-		s->rated_bytes = n->bytes;
-		s->rated_ms = s->now_ms;
-	}
-}
-
-/* How long it would take to move what remains. */
-static uint64_t
-drain_ms(const struct ly_source_core *s)
-{
-	if (s->numbers.remaining == 0)
-		return 0;
-	if (s->rate == 0 || s->numbers.remaining > UINT64_MAX / 1000)
-		return UINT64_MAX;
-	return s->numbers.remaining * 1000 / s->rate;
-}
-
-enum verdict { GO_ON, STOP_GUEST, GIVE_UP };
-
-/* During the first pass nobody knows what the guest has dirtied since; what
- * remains then means nothing. */
-static enum verdict
-judge(struct ly_source_core *s)
-{
-	const struct ly_mig_numbers *n = &s->numbers;
-
-	if (n->passes < 2)
-		return GO_ON;
-	if (drain_ms(s) <= s->downtime_ms)
-		return STOP_GUEST;
-	if (n->passes != s->pass) {
-		s->pass = n->passes;
-		s->stagnant = n->dirty_rate >= s->rate / 10 * 9 ?
-		    s->stagnant + 1 :
-		    0;
-	}
-	if (s->stagnant < LY_SOURCE_STAGNANT && n->passes < LY_SOURCE_PASSES)
-		return GO_ON;
-	return drain_ms(s) / LY_SOURCE_OVERRUN <= s->downtime_ms ? STOP_GUEST :
-								   GIVE_UP;
-}
-
-static void
-next_poll(struct ly_source_core *s)
-{
-	uint64_t wait = drain_ms(s) / 2;
-
-	wait = wait > POLL_MS ? POLL_MS : ly_max(wait, POLL_SOON_MS);
-	s->poll_ms = s->now_ms + wait;
-}
-
 /* The race with QEMU is lost: it has stopped the guest by itself, and would
  * start it again if its switch failed. So RELEASE waits for "completed". */
 static void
@@ -208,7 +140,7 @@ lose_race(struct ly_source_core *s, struct ly_source_todos *todo)
 	s->phase = LY_PHASE_GATE;
 	go(s, LY_SRC_FINISH);
 	add(todo, LY_SRC_DO_STOPPED);
-	s->poll_ms = s->now_ms + POLL_SOON_MS;
+	s->poll_ms = s->now_ms + LY_SOURCE_SOON_MS;
 }
 
 static void
@@ -286,17 +218,17 @@ static void
 copy_judged(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo)
 {
-	measure(s, &ev->numbers);
-	next_poll(s);
+	ly_source_measure(s, &ev->numbers);
+	s->poll_ms = s->now_ms + ly_source_poll_wait(s);
 	add(todo, LY_SRC_DO_PROGRESS);
-	switch (judge(s)) {
-	case GO_ON:
+	switch (ly_source_judge(s)) {
+	case LY_SRC_GO_ON:
 		s->fits_ms = 0;
 		break;
-	case STOP_GUEST:
+	case LY_SRC_STOP_GUEST:
 		stop(s, ev, todo);
 		break;
-	case GIVE_UP:
+	case LY_SRC_GIVE_UP:
 		fail(s, todo, LY_FULL,
 		    "the guest dirties its memory faster than it can be sent");
 		break;
@@ -339,7 +271,7 @@ status_copy(struct ly_source_core *s, const struct ly_source_event *ev,
 		lose_race(s, todo);
 		break;
 	case LY_MIG_COMPLETED:
-		measure(s, &ev->numbers);
+		ly_source_measure(s, &ev->numbers);
 		lose_race(s, todo);
 		complete(s, todo);
 		break;
@@ -358,10 +290,10 @@ static void
 status_finish(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo)
 {
-	s->poll_ms = s->now_ms + POLL_SOON_MS;
+	s->poll_ms = s->now_ms + LY_SOURCE_SOON_MS;
 	switch (ev->status) {
 	case LY_MIG_COMPLETED:
-		measure(s, &ev->numbers);
+		ly_source_measure(s, &ev->numbers);
 		add(todo, LY_SRC_DO_PROGRESS);
 		complete(s, todo);
 		break;
@@ -392,7 +324,7 @@ static void
 status_undo(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo)
 {
-	s->poll_ms = s->now_ms + POLL_SOON_MS;
+	s->poll_ms = s->now_ms + LY_SOURCE_SOON_MS;
 	if (ev->status == LY_MIG_NONE || ev->status >= LY_MIG_COMPLETED)
 		resume(s, todo);
 }
@@ -405,7 +337,7 @@ on_status(struct ly_source_core *s, const struct ly_source_event *ev,
 	bool again = s->again;
 
 	s->polling = s->again = false;
-	s->poll_ms = s->now_ms + POLL_MS;
+	s->poll_ms = s->now_ms + LY_SOURCE_POLL_MS;
 	if (s->state == LY_SRC_COPY)
 		status_copy(s, ev, todo);
 	else if (s->state == LY_SRC_FINISH && !s->completed)
@@ -757,119 +689,7 @@ nothing(struct ly_source_core *s, const struct ly_source_event *ev,
 	(void)todo;
 }
 
-/*
- * `nothing` means: too late to matter (an answer to what we no longer want),
- * or told again what we know. A STOPPED after its STOPPING was undone is one:
- * the monitor answers in order, so the cont that undoes it comes after.
- */
-#define TOO_LATE nothing
-
-static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
-	[LY_SRC_DIAL] = {
-		[LY_SRC_OPEN] = on_open,	[LY_SRC_SET] = nothing,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = nothing,
-		[LY_SRC_STOPPED] = nothing,	[LY_SRC_END] = nothing,
-		[LY_SRC_RELEASED] = nothing,
-		[LY_SRC_READY] = lost_dialling,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = lost_dialling,	[LY_SRC_GONE] = gone_undoing,
-		[LY_SRC_CALLOFF] = calloff_dialling,
-		[LY_SRC_TICK] = tick_dial,
-	},
-	[LY_SRC_SETUP] = {
-		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = on_set,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = nothing,
-		[LY_SRC_STOPPED] = nothing,	[LY_SRC_END] = on_end,
-		[LY_SRC_RELEASED] = nothing,	[LY_SRC_READY] = ready_early,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = on_lost,	[LY_SRC_GONE] = on_gone,
-		[LY_SRC_CALLOFF] = on_calloff,	[LY_SRC_TICK] = tick_setup,
-	},
-	[LY_SRC_COPY] = {
-		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = on_hint,
-		[LY_SRC_STOPPED] = nothing,	[LY_SRC_END] = on_end,
-		[LY_SRC_RELEASED] = nothing,	[LY_SRC_READY] = ready_early,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = on_lost,	[LY_SRC_GONE] = on_gone,
-		[LY_SRC_CALLOFF] = on_calloff,	[LY_SRC_TICK] = tick_copy,
-	},
-	[LY_SRC_STOPPING] = {
-		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = nothing,
-		[LY_SRC_STOPPED] = on_stopped,	[LY_SRC_END] = on_end,
-		[LY_SRC_RELEASED] = nothing,	[LY_SRC_READY] = ready_early,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = on_lost,	[LY_SRC_GONE] = on_gone,
-		[LY_SRC_CALLOFF] = on_calloff,
-		[LY_SRC_TICK] = tick_stopping,
-	},
-	[LY_SRC_FINISH] = {
-		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = on_hint,
-		[LY_SRC_STOPPED] = nothing,	[LY_SRC_END] = on_end,
-		[LY_SRC_RELEASED] = on_released, [LY_SRC_READY] = ready_early,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = on_lost,	[LY_SRC_GONE] = on_gone,
-		[LY_SRC_CALLOFF] = on_calloff,	[LY_SRC_TICK] = tick_finish,
-	},
-	[LY_SRC_WAIT] = {
-		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = nothing,
-		[LY_SRC_STOPPED] = nothing,	[LY_SRC_END] = nothing,
-		[LY_SRC_RELEASED] = nothing,	[LY_SRC_READY] = on_ready,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = lost_waiting,	[LY_SRC_GONE] = gone_waiting,
-		[LY_SRC_CALLOFF] = calloff_waiting,
-		[LY_SRC_TICK] = tick_wait,
-	},
-	[LY_SRC_ASK] = {
-		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = nothing,
-		[LY_SRC_STOPPED] = nothing,	[LY_SRC_END] = nothing,
-		[LY_SRC_RELEASED] = TOO_LATE,	[LY_SRC_READY] = on_ready,
-		[LY_SRC_FATE] = on_fate,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = nothing,	[LY_SRC_GONE] = gone_waiting,
-		[LY_SRC_CALLOFF] = calloff_waiting,
-		[LY_SRC_TICK] = tick_ask,
-	},
-	[LY_SRC_UNDO] = {
-		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = on_hint,
-		[LY_SRC_STOPPED] = TOO_LATE,	[LY_SRC_END] = nothing,
-		[LY_SRC_RELEASED] = TOO_LATE,	[LY_SRC_READY] = TOO_LATE,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = nothing,	[LY_SRC_GONE] = gone_undoing,
-		[LY_SRC_CALLOFF] = nothing,	[LY_SRC_TICK] = tick_undo,
-	},
-	[LY_SRC_RESUME] = {
-		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = nothing,
-		[LY_SRC_STOPPED] = TOO_LATE,	[LY_SRC_END] = nothing,
-		[LY_SRC_RELEASED] = TOO_LATE,	[LY_SRC_READY] = TOO_LATE,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = on_resumed,
-		[LY_SRC_LOST] = nothing,	[LY_SRC_GONE] = gone_undoing,
-		[LY_SRC_CALLOFF] = nothing,	[LY_SRC_TICK] = tick_resume,
-	},
-	[LY_SRC_QUIT] = {
-		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
-		[LY_SRC_STATUS] = on_status,	[LY_SRC_HINT] = nothing,
-		[LY_SRC_STOPPED] = TOO_LATE,	[LY_SRC_END] = nothing,
-		[LY_SRC_RELEASED] = TOO_LATE,	[LY_SRC_READY] = TOO_LATE,
-		[LY_SRC_FATE] = nothing,	[LY_SRC_RESUMED] = nothing,
-		[LY_SRC_LOST] = nothing,	[LY_SRC_GONE] = gone_quitting,
-		[LY_SRC_CALLOFF] = TOO_LATE,	[LY_SRC_TICK] = nothing,
-	},
-	[LY_SRC_OVER] = {
-		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
-		[LY_SRC_STATUS] = TOO_LATE,	[LY_SRC_HINT] = TOO_LATE,
-		[LY_SRC_STOPPED] = TOO_LATE,	[LY_SRC_END] = TOO_LATE,
-		[LY_SRC_RELEASED] = TOO_LATE,	[LY_SRC_READY] = TOO_LATE,
-		[LY_SRC_FATE] = TOO_LATE,	[LY_SRC_RESUMED] = TOO_LATE,
-		[LY_SRC_LOST] = TOO_LATE,	[LY_SRC_GONE] = TOO_LATE,
-		[LY_SRC_CALLOFF] = TOO_LATE,	[LY_SRC_TICK] = TOO_LATE,
-	},
-};
+#include "agent/stream/source_table.h"
 
 void
 ly_source_init(struct ly_source_core *s, uint32_t downtime_ms, uint64_t now_ms)

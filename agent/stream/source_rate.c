@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/stream/source_in.h"
+
+#define RATE_MS 50 /* the shortest time a rate is taken over */
+
+void
+ly_source_measure(struct ly_source_core *s, const struct ly_mig_numbers *n)
+{
+	uint64_t ms = s->now_ms - s->rated_ms;
+
+	if (n->bytes != s->numbers.bytes)
+		s->moved_ms = s->now_ms;
+	s->numbers = *n;
+	if (n->bytes < s->rated_bytes || s->rated_ms == 0) {
+		s->rated_bytes = n->bytes;
+		s->rated_ms = s->now_ms;
+	} else if (ms >= RATE_MS) {
+		uint64_t rate = (n->bytes - s->rated_bytes) * 1000 / ms;
+
+		s->rate = s->rate ? (s->rate + rate) / 2 : rate;
+		s->rated_bytes = n->bytes;
+		s->rated_ms = s->now_ms;
+	}
+}
+
+/* How long it would take to move what remains. */
+static uint64_t
+drain_ms(const struct ly_source_core *s)
+{
+	if (s->numbers.remaining == 0)
+		return 0;
+	if (s->rate == 0 || s->numbers.remaining > UINT64_MAX / 1000)
+		return UINT64_MAX;
+	return s->numbers.remaining * 1000 / s->rate;
+}
+
+/* During the first pass nobody knows what the guest has dirtied since; what
+ * remains then means nothing. */
+enum ly_source_verdict
+ly_source_judge(struct ly_source_core *s)
+{
+	const struct ly_mig_numbers *n = &s->numbers;
+
+	if (n->passes < 2)
+		return LY_SRC_GO_ON;
+	if (drain_ms(s) <= s->downtime_ms)
+		return LY_SRC_STOP_GUEST;
+	if (n->passes != s->pass) {
+		s->pass = n->passes;
+		s->stagnant = n->dirty_rate >= s->rate / 10 * 9 ?
+		    s->stagnant + 1 :
+		    0;
+	}
+	if (s->stagnant < LY_SOURCE_STAGNANT && n->passes < LY_SOURCE_PASSES)
+		return LY_SRC_GO_ON;
+	if (drain_ms(s) / LY_SOURCE_OVERRUN <= s->downtime_ms)
+		return LY_SRC_STOP_GUEST;
+	return LY_SRC_GIVE_UP;
+}
+
+uint64_t
+ly_source_poll_wait(const struct ly_source_core *s)
+{
+	uint64_t wait = drain_ms(s) / 2;
+
+	return wait > LY_SOURCE_POLL_MS ? LY_SOURCE_POLL_MS :
+					  ly_max(wait, LY_SOURCE_SOON_MS);
+}
