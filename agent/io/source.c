@@ -425,6 +425,7 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 		ask(s, "query-migrate", NULL, on_status);
 		break;
 	case LY_SRC_DO_STOP:
+		s->ops->on_stopping(s->arg);
 		ask(s, "stop", NULL, on_stop);
 		ask(s, "query-status", NULL, on_stop_status);
 		break;

@@ -45,6 +45,9 @@ struct ly_source_ops {
 	bool (*is_idle)(void *arg);
 	/* None at all is, and QEMU has taken the answer to the last. */
 	bool (*is_quiet)(void *arg);
+	/* The guest is about to be stopped: from now on to on_over() the owner
+	 * neither stops it nor lets it go on. */
+	void (*on_stopping)(void *arg);
 	/* The guest stands still. `won`: RELEASE is asked next, at once. Not
 	 * won: QEMU goes on by itself and RELEASE follows its "completed", so
 	 * its GET_STATEBLOB must not wait for the home's RELEASED. */

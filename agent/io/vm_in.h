@@ -7,6 +7,7 @@
 #define LY_AGENT_IO_VM_IN_H
 
 #include "agent/away/away.h"
+#include "agent/away/guard.h"
 #include "agent/io/control.h"
 #include "agent/io/definition.h"
 #include "agent/io/dest.h"
@@ -62,6 +63,9 @@ struct vm {
 	size_t token_len;
 
 	struct ly_qemu *qemu;
+	struct ly_guard guard;
+	bool guard_feeding, guard_more; /* `guard_next` waits */
+	struct ly_guard_event guard_next;
 	struct ly_source *source;
 	struct ly_dest *dest;
 	struct ly_id mig;
@@ -103,6 +107,8 @@ struct ly_vms {
 struct vm *ly_vm_of(struct ly_vms *vms, const struct ly_id *id);
 struct vm *ly_vm_of_mig(struct ly_vms *vms, const struct ly_id *mig);
 void ly_vm_state(struct vm *vm, enum ly_vmstate_kind state, const char *why);
+/* RUNNING, or the guard holds it. */
+bool ly_vm_runs(const struct vm *vm);
 void ly_vm_alarm(struct vm *vm, const char *text);
 LY_MUST enum ly_rc ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why);
 /* Gives the lease back (if there is one), then forgets the VM. */
@@ -128,6 +134,19 @@ LY_MUST enum ly_rc ly_vm_join(struct vm *vm, const char *address,
 uint64_t ly_vm_now_ms(const struct vm *vm);
 /* What the away machine tells its owner. */
 void ly_vm_told(struct vm *vm, const struct ly_away_todo *t);
+
+/* vm_guard.c: all of these do nothing for a VM whose QEMU is not ours. */
+#define LY_GUARD_WHY "paused by the guard: its TPM's home does not answer"
+/* A QEMU is started here; `barred` until LY_GUARD_FREE. */
+void ly_vm_guard_begin(struct vm *vm, bool barred);
+/* It was left running by an agent before us, and its monitor answers. Whoever
+ * knows that a command waits tells that before. */
+void ly_vm_guard_wake(struct vm *vm);
+void ly_vm_guard_end(struct vm *vm);
+void ly_vm_guard_command(struct vm *vm, const uint8_t *cmd, size_t len);
+/* ANSWERED, BAR, FREE, SAW_RUN. */
+void ly_vm_guard_tell(struct vm *vm, enum ly_guard_kind kind);
+void ly_vm_guard_tick(struct vm *vm);
 
 /* vm_move.c */
 void ly_vm_told_move(struct vm *vm, const struct ly_away_todo *t);

@@ -66,11 +66,20 @@ is_quiet(void *arg)
 	    !ly_guest_busy(vm->guest) && ly_guest_taken(vm->guest);
 }
 
+/* Not a moment later: a guest that the guard lets go on after this stop would
+ * run while it is handed over. */
+static void
+on_stopping(void *arg)
+{
+	ly_vm_guard_tell(arg, LY_GUARD_BAR);
+}
+
 static void
 on_stopped(void *arg, bool won)
 {
 	struct vm *vm = arg;
 
+	ly_vm_guard_tell(vm, LY_GUARD_BAR);
 	ly_vm_state(vm, LY_VM_PAUSED,
 	    won ? "migrating: stopped by us" : "migrating: stopped by QEMU");
 }
@@ -198,15 +207,17 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	forget_mig(vm);
 	if (vm->guest && r->end == LY_SOURCE_STAYED)
 		ly_guest_attach_mode(vm->guest, LY_GUEST_ATTACHED);
-	if (r->end == LY_SOURCE_STAYED && vm->qemu)
+	if (r->end == LY_SOURCE_STAYED && vm->qemu) {
 		ly_vm_state(vm, LY_VM_RUNNING, "");
-	else
+		ly_vm_guard_tell(vm, LY_GUARD_FREE);
+	} else
 		ly_vm_leave(vm, r->why);
 }
 
 static const struct ly_source_ops source_ops = {
 	.is_idle = is_idle,
 	.is_quiet = is_quiet,
+	.on_stopping = on_stopping,
 	.on_stopped = on_stopped,
 	.release = release,
 	.query = query,
@@ -223,7 +234,7 @@ cannot_move(const struct vm *vm, const struct ly_copy *m)
 		return "not a VM of that site";
 	if (vm->source)
 		return "another migration of this VM is under way";
-	if (vm->state != LY_VM_RUNNING || vm->leaving)
+	if (!ly_vm_runs(vm) || vm->leaving)
 		return "the VM does not run";
 	if (vm->external)
 		return "its hypervisor is not ours: migrate it with its own"
@@ -348,6 +359,7 @@ on_dest_over(void *arg, const struct ly_dest_result *r)
 		return;
 	}
 	ly_vm_state(vm, LY_VM_RUNNING, "");
+	ly_vm_guard_tell(vm, LY_GUARD_FREE);
 	forget_mig(vm);
 }
 
@@ -461,6 +473,7 @@ told_fenced(struct vm *vm, const struct ly_away_todo *t)
 	ly_vm_state(vm, LY_VM_FAILED, "fenced by its home");
 	if (vm->guest)
 		ly_guest_attach_mode(vm->guest, LY_GUEST_GONE);
+	ly_vm_guard_tell(vm, LY_GUARD_BAR); /* for good */
 	if (vm->qemu && !vm->source)
 		ly_qemu_stop(vm->qemu, NULL, NULL);
 }

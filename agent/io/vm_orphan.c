@@ -80,6 +80,7 @@ void
 ly_vm_orphan_ready(struct vm *vm)
 {
 	ly_qemu_ask_status(vm->qemu, on_status, vm);
+	ly_vm_guard_wake(vm);
 }
 
 static void

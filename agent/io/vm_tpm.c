@@ -163,7 +163,8 @@ say_query(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 	ly_link_say(&vm->user, LY_QUERY, &m);
 }
 
-/* An operation's answer is four bytes; a TPM command's is what it is. */
+/* An operation's answer is four bytes; a TPM command's is what it is. The
+ * guard hears of it first: the guest's next command may come from within. */
 static void
 give(struct vm *vm, enum ly_op op, const uint8_t *at, size_t len)
 {
@@ -172,6 +173,7 @@ give(struct vm *vm, enum ly_op op, const uint8_t *at, size_t len)
 	if (!vm->guest_owed || !vm->guest)
 		return;
 	vm->guest_owed = false;
+	ly_vm_guard_tell(vm, LY_GUARD_ANSWERED);
 	if (op == LY_OP_TPM)
 		ly_guest_answer(vm->guest, at, len);
 	else
@@ -407,6 +409,7 @@ keep_command(struct vm *vm, enum ly_op op, uint8_t locality, const uint8_t *at,
 	c->len = len;
 	c->locality = locality;
 	vm->guest_owed = true;
+	ly_vm_guard_command(vm, at, op == LY_OP_TPM ? len : 0);
 	ly_vm_feed(vm,
 	    &(struct ly_away_event){ .kind = LY_AWAY_COMMAND, .op = op }, NULL,
 	    0);

@@ -77,6 +77,12 @@ ly_vm_state(struct vm *vm, enum ly_vmstate_kind state, const char *why)
 	report(vm);
 }
 
+bool
+ly_vm_runs(const struct vm *vm)
+{
+	return vm->state == LY_VM_RUNNING || vm->guard.told;
+}
+
 void
 ly_vm_alarm(struct vm *vm, const char *text)
 {
@@ -163,6 +169,7 @@ ly_vm_forget(struct vm *vm)
 	vm->qemu = NULL;
 	ly_link_leave(&vm->user);
 	ly_vm_note_gone(vm);
+	ly_vm_guard_end(vm);
 	vm->state = LY_VM_NONE;
 	report(vm);
 	tell_askers(vm, LY_OUTSIDE);
@@ -213,6 +220,8 @@ on_event(void *arg, const char *name, const json_t *data)
 	struct vm *vm = arg;
 
 	(void)data;
+	if (strcmp(name, "RESUME") == 0)
+		ly_vm_guard_tell(vm, LY_GUARD_SAW_RUN);
 	if (strcmp(name, "RESET") == 0 || strcmp(name, "SHUTDOWN") == 0)
 		ly_log(LY_INFO, vm->name, "QEMU says %s", name);
 }
@@ -260,6 +269,7 @@ ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why)
 	if (rc != LY_OK)
 		return rc;
 	vm->vms->open++;
+	ly_vm_guard_begin(vm, incoming);
 	rc = ly_vm_note(vm, why);
 	if (rc != LY_OK)
 		return rc;
@@ -397,7 +407,7 @@ ly_vms_start(struct ly_vms *vms, const struct ly_start *m)
 		begin(vms, m, LY_AWAY_ATTACH);
 	} else if (!may_ask(vm, m->origin)) {
 		done(vms, m->req, LY_REFUSED, "not a VM of that site");
-	} else if (vm->state == LY_VM_RUNNING && !vm->leaving) {
+	} else if (ly_vm_runs(vm) && !vm->leaving) {
 		ly_control_done(vms->agent->control, m->req, LY_OK,
 		    LY_FATE_UNKNOWN, vm->core.epoch, "", "");
 	} else if (vm->state == LY_VM_STARTING && !vm->leaving) {
@@ -466,6 +476,8 @@ on_tick(uv_timer_t *timer)
 			    &(struct ly_away_event){ .kind = LY_AWAY_TICK },
 			    NULL, 0);
 	}
+	for (struct vm *vm = vms->first; vm; vm = vm->next)
+		ly_vm_guard_tick(vm);
 }
 
 enum ly_rc

@@ -233,6 +233,12 @@ is_quiet(void *arg)
 }
 
 static void
+on_stopping(void *arg)
+{
+	(void)arg;
+}
+
+static void
 on_stopped(void *arg, bool won)
 {
 	(void)arg;
@@ -342,6 +348,7 @@ on_dest_over(void *arg, const struct ly_dest_result *r)
 static const struct ly_source_ops source_ops = {
 	.is_idle = is_idle,
 	.is_quiet = is_quiet,
+	.on_stopping = on_stopping,
 	.on_stopped = on_stopped,
 	.release = release,
 	.query = query,
