@@ -4,6 +4,7 @@
  * host, and away for those that run here; see agent/io/agent.h for its rooms.
  */
 #include "agent/io/control.h"
+#include "agent/io/distrust.h"
 #include "agent/io/homes.h"
 #include "agent/io/links.h"
 #include "agent/io/vms.h"
@@ -172,11 +173,14 @@ lock_state(const struct ly_agent_conf *conf, struct ly_why *why)
 static enum ly_rc
 open_all(struct ly_agent *a, struct ly_why *why)
 {
+	char revoked[300];
 	struct ly_identity_files files = { .cert = a->conf.cert,
 		.key = a->conf.key,
-		.trust = a->conf.trust };
+		.trust = a->conf.trust,
+		.crls = revoked };
 	enum ly_rc rc = lock_state(&a->conf, why);
 
+	ly_print(revoked, sizeof(revoked), "%s/revoked", a->conf.state);
 	if (rc == LY_OK)
 		rc = ly_identity_load(&files, &a->ids, why);
 	if (rc != LY_OK)
@@ -196,6 +200,8 @@ open_all(struct ly_agent *a, struct ly_why *why)
 		rc = ly_net_listen(a->net, a->conf.listen, &peer_ops, a, why);
 	if (rc == LY_OK)
 		rc = ly_control_open(a, &a->control, why);
+	if (rc == LY_OK)
+		a->distrust = ly_distrust_begin(a);
 	return rc;
 }
 
@@ -205,6 +211,7 @@ close_rest(void *arg)
 {
 	struct ly_agent *a = arg;
 
+	ly_distrust_end(a->distrust);
 	ly_links_close(a->links);
 	ly_homes_close(a->homes); /* its last answers go by the control */
 	ly_control_close(a->control);
@@ -245,6 +252,7 @@ on_reload(uv_signal_t *handle, int number)
 		    " again");
 	else
 		ly_log(LY_ERROR, "agent", "the old ones stay: %s", why.text);
+	a->self = ly_identity_self(a->ids); /* the one before is freed */
 }
 
 static int

@@ -282,6 +282,7 @@ static const struct ly_cell show_cells[] = {
 	{ "agent", "up|connected|state", LY_CELL_UP },
 	{ "since", "since", LY_CELL_TIME },
 	{ "software", "software", LY_CELL_TEXT },
+	{ "revoked", "revoked", LY_CELL_TIME },
 	{ "tpms", "tpms", LY_CELL_TEXT },
 	{ "certificate until", "not_after", LY_CELL_TIME },
 	{ "VMs", "vms", LY_CELL_HIDDEN },
@@ -364,6 +365,50 @@ run_remove(const struct ly_common *c, const void *args)
 	    "Host %s is removed.", a->host);
 }
 
+struct revoke {
+	const char *host, *reason;
+};
+
+static const struct ly_opt revoke_rows[] = {
+	LY_OPERAND(struct revoke, host, "HOST", LY_OPT_HOST,
+	    "The host, of this site"),
+	LY_VALUE(struct revoke, reason, "--reason", "WORD", LY_OPT_WORD, false,
+	    "unspecified, key-compromise, superseded or ceased"),
+};
+
+static void
+tell_revoked(const json_t *answer)
+{
+	const json_t *vm, *vms = json_object_get(answer, "vms");
+	size_t i;
+
+	printf("Host %s is revoked: nobody believes it any more.\n",
+	    json_string_value(json_object_get(answer, "host")));
+	json_array_foreach(vms, i, vm)
+		printf("VM %s has no TPM there now; start it elsewhere: lanyard"
+		       " vm start %s --host HOST --force\n",
+		    json_string_value(vm), json_string_value(vm));
+}
+
+static int
+run_revoke(const struct ly_common *c, const void *args)
+{
+	const struct revoke *a = args;
+	LY_AUTO(json_decref) json_t *answer = NULL;
+	int status = ly_cli_ask_plain(c,
+	    ly_cli_request("host.revoke", "host", a->host, "reason", a->reason,
+		(char *)NULL),
+	    true, &answer);
+
+	if (status != LY_EXIT_DONE)
+		return status;
+	if (c->json)
+		ly_answer_json(stdout, answer);
+	else if (!c->quiet)
+		tell_revoked(answer);
+	return LY_EXIT_DONE;
+}
+
 const struct ly_cli_verb ly_cli_host_verbs[] = {
 	{ "host add", add_rows, LY_COUNT(add_rows), sizeof(struct add), run_add,
 	    "Give a new host its certificate",
@@ -375,5 +420,11 @@ const struct ly_cli_verb ly_cli_host_verbs[] = {
 	{ "host remove", one_rows, LY_COUNT(one_rows), sizeof(struct one),
 	    run_remove, "Forget a host",
 	    "Refused while it is a VM's home or a VM runs on it." },
+	{ "host revoke", revoke_rows, LY_COUNT(revoke_rows),
+	    sizeof(struct revoke), run_revoke,
+	    "Take a host's certificates back",
+	    "Every host and manager, of all sites, ends its connections with "
+	    "it within seconds and takes no new ones. VMs that run there lose "
+	    "their TPM. `host add` with the same name gives it a new one." },
 	{ 0 },
 };

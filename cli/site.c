@@ -99,7 +99,7 @@ make_manager(const struct made *m, const struct init *a, struct ly_why *why)
 	rc = ly_ca_request(id, m->path[KEY], &request, why);
 	if (rc == LY_OK)
 		rc = ly_ca_sign(m->path[CA_KEY], m->path[CA_CERT], request, id,
-		    (unsigned)a->days * 1440, &cert, why);
+		    a->days * 86400, &cert, why);
 	if (rc == LY_OK)
 		rc = ly_file_write(m->path[CERT], cert, strlen(cert), 0644,
 		    why);

@@ -44,6 +44,7 @@ struct ly_homes;
 struct ly_links;
 struct ly_vms;
 struct ly_control;
+struct ly_distrust;
 
 struct ly_agent {
 	uv_loop_t *loop;
@@ -55,6 +56,7 @@ struct ly_agent {
 	struct ly_links *links;
 	struct ly_vms *vms;
 	struct ly_control *control;
+	struct ly_distrust *distrust;
 };
 
 /* conf.c: reads FILE into `conf`; ly_agent_conf_say prints it back. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/io/control.h"
 
+#include "agent/io/distrust.h"
 #include "agent/io/homes.h"
 #include "agent/io/vms.h"
 #include "lib/io/dial.h"
@@ -135,6 +136,12 @@ hear_settle(struct ly_control *c, const union ly_any *m)
 	ly_vms_settle(c->agent->vms, &m->request);
 }
 
+static void
+hear_crl(struct ly_control *c, const union ly_any *m)
+{
+	ly_distrust_hear(c->agent, &m->crl);
+}
+
 static void (*const hearers[])(struct ly_control *c, const union ly_any *m) = {
 	[LY_BIND] = hear_bind,
 	[LY_UNBIND] = hear_unbind,
@@ -147,6 +154,7 @@ static void (*const hearers[])(struct ly_control *c, const union ly_any *m) = {
 	[LY_ASK] = hear_ask,
 	[LY_SETTLE] = hear_settle,
 	[LY_SHOW] = hear_show,
+	[LY_CRL] = hear_crl,
 };
 
 /* ---- the connection ---- */

@@ -30,9 +30,10 @@ struct ly_visitor *ly_visitor_new(struct ly_homes *homes, const char *who,
 /* It is another host, whose certificate is good until then (seconds since
  * 1970): it is served only while it has a lease (RENEW). */
 void ly_visitor_foreign(struct ly_visitor *v, uint64_t not_after);
-/* Its connection has ended: if it may not come back, the operator is told which
- * VMs lose their TPM by it. */
-void ly_visitor_ended(struct ly_visitor *v);
+/* Its connection has ended. If it may not come back, because its certificate
+ * has ended or was revoked, the operator is told which VMs that costs their
+ * TPM. */
+void ly_visitor_ended(struct ly_visitor *v, const struct ly_peer *peer);
 /* Its doors are gone; nothing is said to it any more. */
 void ly_visitor_free(struct ly_visitor *v);
 /* One message of the LINK family from it. */

@@ -396,7 +396,7 @@ on_visit_close(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
 {
 	ly_log(LY_NOTICE, "link", "%s is gone: %s (%s)", ly_conn_peer(c)->id,
 	    why, ly_rc_name(rc));
-	ly_visitor_ended(arg);
+	ly_visitor_ended(arg, ly_conn_peer(c));
 	ly_visitor_free(arg);
 }
 

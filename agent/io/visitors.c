@@ -93,19 +93,19 @@ name_some(const struct ly_visitor *v, char *out, size_t size)
 }
 
 void
-ly_visitor_ended(struct ly_visitor *v)
+ly_visitor_ended(struct ly_visitor *v, const struct ly_peer *peer)
 {
+	bool revoked = ly_identity_revoked(v->homes->agent->ids, peer);
 	char names[3 * LY_NAME_MAX + 40], text[LY_WHY_MAX];
 
-	if (!v->foreign || ly_wall_s() < v->lessor.not_after)
+	if (!v->foreign || (!revoked && ly_wall_s() < v->lessor.not_after))
 		return;
 	name_some(v, names, sizeof(names));
 	if (!names[0])
 		return;
 	ly_print(text, sizeof(text),
-	    "the certificate of %s has ended: no TPM here for %s until it has"
-	    " another",
-	    v->who, names);
+	    "the certificate of %s %s: no TPM here for %s until it has another",
+	    v->who, revoked ? "was revoked" : "has ended", names);
 	ly_log_alarm("home", "%s", text);
 	ly_homes_alarm(v->homes, &(struct ly_id){ { 0 } }, text);
 }

@@ -8,6 +8,7 @@
 #include "lib/io/ca.h"
 
 #include "lib/io/file.h"
+#include "lib/wire/message.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -25,6 +26,8 @@ LY_AUTO_FOR(X509_free, X509)
 LY_AUTO_FOR(X509_REQ_free, X509_REQ)
 LY_AUTO_FOR(EVP_PKEY_free, EVP_PKEY)
 LY_AUTO_FOR(X509_STORE_free, X509_STORE)
+LY_AUTO_FOR(X509_CRL_free, X509_CRL)
+LY_AUTO_FOR(X509_REVOKED_free, X509_REVOKED)
 LY_AUTO_FOR(X509_STORE_CTX_free, X509_STORE_CTX)
 
 static enum ly_rc
@@ -145,16 +148,16 @@ set_serial(X509 *cert)
 	return ok;
 }
 
-/* From a minute ago to `minutes` from now. */
+/* From a minute ago to `seconds` from now. */
 static bool
-set_times(X509 *cert, uint64_t minutes)
+set_times(X509 *cert, uint64_t seconds)
 {
 	time_t now = time(NULL);
 
 	return X509_set_version(cert, X509_VERSION_3) &&
 	    X509_time_adj_ex(X509_getm_notBefore(cert), 0, -SKEW_S, &now) &&
-	    X509_time_adj_ex(X509_getm_notAfter(cert), (int)(minutes / 1440),
-		(long)(minutes % 1440) * 60, &now);
+	    X509_time_adj_ex(X509_getm_notAfter(cert), (int)(seconds / 86400),
+		(long)(seconds % 86400), &now);
 }
 
 /* ---- the CA itself ---- */
@@ -173,7 +176,7 @@ fill_ca(X509 *cert, EVP_PKEY *key, const char *site, unsigned days)
 
 	ly_print(limit, sizeof(limit), "critical,permitted;URI:%s", site);
 	ly_print(cn, sizeof(cn), "lanyard site %s", site);
-	return set_serial(cert) && set_times(cert, (uint64_t)days * 1440) &&
+	return set_serial(cert) && set_times(cert, (uint64_t)days * 86400) &&
 	    set_cn(X509_get_subject_name(cert), cn) &&
 	    X509_set_issuer_name(cert, X509_get_subject_name(cert)) &&
 	    X509_set_pubkey(cert, key) &&
@@ -352,7 +355,7 @@ key_of_request(const char *pem, EVP_PKEY **out, struct ly_why *why)
 
 static bool
 fill_leaf(X509 *cert, const struct ca *ca, EVP_PKEY *key,
-    const struct ly_peer *who, unsigned minutes)
+    const struct ly_peer *who, uint64_t seconds)
 {
 	char san[LY_SPIFFE_MAX + 8];
 	const struct ext ext[] = {
@@ -366,7 +369,7 @@ fill_leaf(X509 *cert, const struct ca *ca, EVP_PKEY *key,
 	const ASN1_TIME *end = X509_get0_notAfter(ca->cert);
 
 	ly_print(san, sizeof(san), "URI:%s", who->id);
-	if (!set_serial(cert) || !set_times(cert, minutes))
+	if (!set_serial(cert) || !set_times(cert, seconds))
 		return false;
 	/* A leaf beyond its CA would promise what nobody believes. */
 	if (ASN1_TIME_compare(X509_get0_notAfter(cert), end) > 0 &&
@@ -401,13 +404,13 @@ verify_leaf(X509 *leaf, X509 *ca, const struct ly_peer *who, const char *file,
 
 static enum ly_rc
 sign_with(const struct ca *ca, const char *ca_cert, EVP_PKEY *key,
-    const struct ly_peer *who, unsigned minutes, char **pem, struct ly_why *why)
+    const struct ly_peer *who, uint64_t seconds, char **pem, struct ly_why *why)
 {
 	LY_AUTO(X509_free) X509 *cert = X509_new();
 	LY_AUTO(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
 	enum ly_rc rc;
 
-	if (!cert || !bio || !fill_leaf(cert, ca, key, who, minutes) ||
+	if (!cert || !bio || !fill_leaf(cert, ca, key, who, seconds) ||
 	    !PEM_write_bio_X509(bio, cert))
 		return ssl_fail(why, "certificate");
 	rc = verify_leaf(cert, ca->cert, who, ca_cert, why);
@@ -416,21 +419,159 @@ sign_with(const struct ca *ca, const char *ca_cert, EVP_PKEY *key,
 
 enum ly_rc
 ly_ca_sign(const char *ca_key, const char *ca_cert, const char *request_pem,
-    const char *spiffe, unsigned minutes, char **pem, struct ly_why *why)
+    const char *spiffe, uint64_t seconds, char **pem, struct ly_why *why)
 {
 	LY_AUTO(EVP_PKEY_free) EVP_PKEY *key = NULL;
 	struct ca ca = { 0 };
 	struct ly_peer who;
 	enum ly_rc rc = ly_spiffe_parse(spiffe, &who, why);
 
-	if (rc == LY_OK && minutes == 0)
-		rc = ly_fail(why, LY_REFUSED, "a certificate for 0 minutes");
+	if (rc == LY_OK && seconds == 0)
+		rc = ly_fail(why, LY_REFUSED, "a certificate for 0 seconds");
 	if (rc == LY_OK)
 		rc = key_of_request(request_pem, &key, why);
 	if (rc == LY_OK)
 		rc = ca_read(&ca, ca_key, ca_cert, why);
 	if (rc == LY_OK)
-		rc = sign_with(&ca, ca_cert, key, &who, minutes, pem, why);
+		rc = sign_with(&ca, ca_cert, key, &who, seconds, pem, why);
 	ca_fini(&ca);
 	return rc;
+}
+
+/* ---- revoking ---- */
+
+enum ly_rc
+ly_ca_read_leaf(const char *pem, char serial[LY_SERIAL_TEXT],
+    uint64_t *not_after, struct ly_why *why)
+{
+	LY_AUTO(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
+	LY_AUTO(X509_free)
+	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	struct tm tm;
+	BIGNUM *n;
+	char *hex;
+	bool good;
+
+	if (!cert || !ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm))
+		return ssl_fail(why, "certificate");
+	n = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
+	hex = n ? BN_bn2hex(n) : NULL;
+	good = hex && ly_copy(serial, LY_SERIAL_TEXT, hex);
+	OPENSSL_free(hex);
+	BN_free(n);
+	*not_after = (uint64_t)timegm(&tm);
+	return good ? LY_OK : ssl_fail(why, "serial number");
+}
+
+static bool
+set_reason(X509_REVOKED *entry, int reason)
+{
+	ASN1_ENUMERATED *e = ASN1_ENUMERATED_new();
+	bool ok = e && ASN1_ENUMERATED_set(e, reason) &&
+	    X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, e, 0, 0) == 1;
+
+	ASN1_ENUMERATED_free(e);
+	return ok;
+}
+
+static bool
+add_revoked(X509_CRL *crl, const struct ly_revoked *r)
+{
+	LY_AUTO(X509_REVOKED_free) X509_REVOKED *entry = X509_REVOKED_new();
+	ASN1_TIME *when = ASN1_TIME_set(NULL, (time_t)r->when);
+	ASN1_INTEGER *serial = NULL;
+	BIGNUM *n = NULL;
+	bool ok;
+
+	if (BN_hex2bn(&n, r->serial) > 0)
+		serial = BN_to_ASN1_INTEGER(n, NULL);
+	/* "unspecified" is said by saying nothing (RFC 5280, 5.3.1). */
+	ok = entry && when && serial &&
+	    X509_REVOKED_set_serialNumber(entry, serial) &&
+	    X509_REVOKED_set_revocationDate(entry, when) &&
+	    (!r->reason || set_reason(entry, r->reason)) &&
+	    X509_CRL_add0_revoked(crl, entry);
+	if (ok)
+		(void)ly_take(entry);
+	ASN1_INTEGER_free(serial);
+	ASN1_TIME_free(when);
+	BN_free(n);
+	return ok;
+}
+
+static bool
+set_number(X509_CRL *crl, uint64_t number)
+{
+	ASN1_INTEGER *n = ASN1_INTEGER_new();
+	bool ok = n && ASN1_INTEGER_set_uint64(n, number) &&
+	    X509_CRL_add1_ext_i2d(crl, NID_crl_number, n, 0, 0) == 1;
+
+	ASN1_INTEGER_free(n);
+	return ok;
+}
+
+static bool
+set_authority(X509_CRL *crl, const struct ca *ca)
+{
+	X509V3_CTX v3;
+	X509_EXTENSION *e;
+	bool ok;
+
+	X509V3_set_ctx(&v3, ca->cert, NULL, NULL, crl, 0);
+	e = X509V3_EXT_conf_nid(NULL, &v3, NID_authority_key_identifier,
+	    "keyid:always");
+	ok = e && X509_CRL_add_ext(crl, e, -1);
+	X509_EXTENSION_free(e);
+	return ok;
+}
+
+static bool
+fill_crl(X509_CRL *crl, const struct ca *ca, const struct ly_revoked *list,
+    size_t n, uint64_t number, uint64_t seconds)
+{
+	time_t now = time(NULL);
+	ASN1_TIME *t = ASN1_TIME_adj(NULL, now, 0, -SKEW_S);
+	bool ok = t && X509_CRL_set_version(crl, X509_CRL_VERSION_2) &&
+	    X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->cert)) &&
+	    X509_CRL_set1_lastUpdate(crl, t) &&
+	    ASN1_TIME_adj(t, now, (int)(seconds / 86400),
+		(long)(seconds % 86400)) &&
+	    X509_CRL_set1_nextUpdate(crl, t) && set_authority(crl, ca) &&
+	    set_number(crl, number);
+
+	ASN1_TIME_free(t);
+	for (size_t i = 0; ok && i < n; i++)
+		ok = add_revoked(crl, &list[i]);
+	return ok && X509_CRL_sort(crl) &&
+	    X509_CRL_sign(crl, ca->key, EVP_sha256());
+}
+
+enum ly_rc
+ly_ca_crl(const char *ca_key, const char *ca_cert,
+    const struct ly_revoked *list, size_t n, uint64_t number, uint64_t seconds,
+    uint8_t **der, size_t *len, struct ly_why *why)
+{
+	LY_AUTO(X509_CRL_free) X509_CRL *crl = X509_CRL_new();
+	struct ca ca = { 0 };
+	unsigned char *out = NULL;
+	enum ly_rc rc = ca_read(&ca, ca_key, ca_cert, why);
+	int size;
+
+	if (rc == LY_OK &&
+	    (!crl || !fill_crl(crl, &ca, list, n, number, seconds)))
+		rc = ssl_fail(why, "CRL");
+	ca_fini(&ca);
+	if (rc != LY_OK)
+		return rc;
+	size = i2d_X509_CRL(crl, NULL);
+	if (size > (int)LY_CRL_MAX)
+		return ly_fail(why, LY_FULL,
+		    "%zu revoked certificates: a list over %u bytes", n,
+		    LY_CRL_MAX);
+	*der = size > 0 ? malloc((size_t)size) : NULL;
+	if (!*der)
+		return ly_fail(why, LY_OUTSIDE, "no memory");
+	out = *der;
+	*len = (size_t)i2d_X509_CRL(crl, &out);
+	return LY_OK;
 }

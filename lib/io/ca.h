@@ -21,7 +21,21 @@ LY_MUST enum ly_rc ly_ca_request(const char *spiffe, const char *key_file,
  * server, keyUsage digitalSignature, the one URI SAN. PEM text out (free()).
  * The request's own signature is checked. */
 LY_MUST enum ly_rc ly_ca_sign(const char *ca_key, const char *ca_cert,
-    const char *request_pem, const char *spiffe, unsigned minutes, char **pem,
+    const char *request_pem, const char *spiffe, uint64_t seconds, char **pem,
     struct ly_why *why);
+/* What must be kept of a certificate to revoke it one day. */
+LY_MUST enum ly_rc ly_ca_read_leaf(const char *pem, char serial[LY_SERIAL_TEXT],
+    uint64_t *not_after, struct ly_why *why);
+
+struct ly_revoked {
+	char serial[LY_SERIAL_TEXT];
+	uint64_t when; /* seconds since 1970 */
+	int reason;    /* CRLReason of X.509 */
+};
+/* The CRL of these, in DER (free()); from now, to be followed by another within
+ * `seconds`. LY_FULL: it would be over LY_CRL_MAX. */
+LY_MUST enum ly_rc ly_ca_crl(const char *ca_key, const char *ca_cert,
+    const struct ly_revoked *list, size_t n, uint64_t number, uint64_t seconds,
+    uint8_t **der, size_t *len, struct ly_why *why);
 
 #endif

@@ -92,6 +92,9 @@ void ly_conn_hold(struct ly_conn *c, bool hold);
  * `why`. Idempotent. */
 void ly_conn_close(struct ly_conn *c, enum ly_rc rc, const char *why);
 
+/* Who was revoked has changed: closes the connections of those who were. */
+void ly_net_recheck(struct ly_net *net);
+
 /* Other limits than those of lib/link for connections made from now on (tests,
  * slow lines); they must outlive the net. And how many records are sent under
  * one TLS key. */

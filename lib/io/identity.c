@@ -11,7 +11,7 @@
  */
 #include "lib/io/identity.h"
 
-#include "lib/base/cursor.h"
+#include "lib/io/crl.h"
 #include "lib/io/file.h"
 #include "lib/io/log.h"
 
@@ -71,6 +71,7 @@ struct keys {
 struct ly_identity {
 	char cert[PATH_MOST], key[PATH_MOST], trust[PATH_MOST];
 	struct keys *keys;
+	struct ly_crls crls;
 };
 
 /* ---- names ---- */
@@ -175,6 +176,21 @@ only_uri(X509 *leaf, char out[LY_SPIFFE_MAX], struct ly_why *why)
 	return LY_OK;
 }
 
+static enum ly_rc
+read_serial(X509 *leaf, struct ly_peer *out, struct ly_why *why)
+{
+	BIGNUM *n = ASN1_INTEGER_to_BN(X509_get0_serialNumber(leaf), NULL);
+	char *hex = n ? BN_bn2hex(n) : NULL;
+	bool fits = hex && ly_copy(out->serial, sizeof(out->serial), hex);
+
+	OPENSSL_free(hex);
+	BN_free(n);
+	if (!fits)
+		return ly_fail(why, LY_REFUSED, "%s: bad serial number",
+		    out->id);
+	return LY_OK;
+}
+
 /* Who a leaf says it is, and that it is a leaf. */
 static enum ly_rc
 read_leaf(X509 *leaf, struct ly_peer *out, struct ly_why *why)
@@ -192,7 +208,7 @@ read_leaf(X509 *leaf, struct ly_peer *out, struct ly_why *why)
 		return ly_fail(why, LY_REFUSED,
 		    "%s: its key may not sign (keyUsage)", uri);
 	out->not_after = seconds_of(X509_get0_notAfter(leaf));
-	return LY_OK;
+	return read_serial(leaf, out, why);
 }
 
 static const struct site *
@@ -544,6 +560,15 @@ keys_read(const struct ly_identity *ids, struct keys **out, struct ly_why *why)
 	return LY_OK;
 }
 
+static unsigned
+cas_of(const void *arg, const char *site, X509 *const **cas)
+{
+	const struct site *s = site_of(arg, site);
+
+	*cas = s ? s->ca : NULL;
+	return s ? s->cas_n : 0;
+}
+
 enum ly_rc
 ly_identity_load(const struct ly_identity_files *files,
     struct ly_identity **out, struct ly_why *why)
@@ -560,10 +585,18 @@ ly_identity_load(const struct ly_identity_files *files,
 		    PATH_MOST - 1);
 	else
 		rc = keys_read(ids, &ids->keys, why);
-	if (rc != LY_OK)
+	if (rc == LY_OK && files->crls) {
+		rc = ly_crls_load(&ids->crls, files->crls, cas_of, ids->keys,
+		    why);
+		if (rc != LY_OK)
+			keys_free(ids->keys);
+	}
+	if (rc != LY_OK) {
+		ly_crls_fini(&ids->crls);
 		free(ids);
-	else
-		*out = ids;
+		return rc;
+	}
+	*out = ids;
 	return rc;
 }
 
@@ -592,7 +625,61 @@ ly_identity_free(struct ly_identity *ids)
 	if (!ids)
 		return;
 	keys_free(ids->keys);
+	ly_crls_fini(&ids->crls);
 	free(ids);
+}
+
+/* ---- who was revoked ---- */
+
+enum ly_rc
+ly_identity_crl(struct ly_identity *ids, const char *site, struct ly_bytes der,
+    bool *fresh, struct ly_why *why)
+{
+	X509 *const *cas;
+	unsigned n = cas_of(ids->keys, site, &cas);
+
+	*fresh = false;
+	if (!n)
+		return ly_fail(why, LY_UNKNOWN, "no CA of site %s is known",
+		    site);
+	return ly_crls_take(&ids->crls, site, cas, n, der, fresh, why);
+}
+
+const struct ly_crls *
+ly_identity_crls(const struct ly_identity *ids)
+{
+	return &ids->crls;
+}
+
+const char *
+ly_identity_stale(struct ly_identity *ids, uint64_t now_s)
+{
+	return ly_crls_stale(&ids->crls, now_s);
+}
+
+bool
+ly_identity_revoked(const struct ly_identity *ids, const struct ly_peer *peer)
+{
+	BIGNUM *n = NULL;
+	ASN1_INTEGER *serial = NULL;
+	bool revoked = true; /* whom we cannot look up we do not believe */
+
+	if (BN_hex2bn(&n, peer->serial) > 0 &&
+	    (serial = BN_to_ASN1_INTEGER(n, NULL)))
+		revoked = ly_crls_revoked(&ids->crls, peer->site, serial);
+	ASN1_INTEGER_free(serial);
+	BN_free(n);
+	return revoked;
+}
+
+static enum ly_rc
+not_revoked(const struct ly_identity *ids, const struct ly_peer *p,
+    struct ly_why *why)
+{
+	if (!ly_identity_revoked(ids, p))
+		return LY_OK;
+	return ly_fail(why, LY_REFUSED, "%s: certificate %s was revoked", p->id,
+	    p->serial);
 }
 
 const struct ly_peer *
@@ -625,6 +712,8 @@ ly_identity_peer(struct ly_identity *ids, SSL *ssl, struct ly_peer *out,
 		return ly_fail(why, LY_REFUSED, "%s",
 		    X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
 	rc = judge(ids->keys, SSL_get0_verified_chain(ssl), &p, why);
+	if (rc == LY_OK)
+		rc = not_revoked(ids, &p, why);
 	if (rc != LY_OK)
 		return rc;
 	/* A connection outlives neither side's certificate. */
@@ -739,6 +828,8 @@ ly_verify(struct ly_identity *ids, uint16_t type, const uint8_t *buf,
 		return ly_fail(why, LY_MALFORMED, "no signer's certificate");
 	}
 	rc = verify(ids->keys, leaf, NULL, false, &p, why);
+	if (rc == LY_OK)
+		rc = not_revoked(ids, &p, why);
 	if (rc == LY_OK)
 		rc = check_signature(leaf, type, body, sig, why);
 	if (rc != LY_OK)

@@ -11,9 +11,12 @@
 #ifndef LY_IO_IDENTITY_H
 #define LY_IO_IDENTITY_H
 
+#include "lib/base/cursor.h"
 #include "lib/base/text.h"
 
 #include <openssl/ssl.h>
+
+#define LY_SERIAL_TEXT 48
 
 enum ly_role { LY_ROLE_HOST = 1, LY_ROLE_MANAGER = 2 };
 
@@ -23,6 +26,7 @@ struct ly_peer {
 	char name[LY_NAME_MAX]; /* NAME */
 	enum ly_role role;
 	char address[LY_ADDR_MAX]; /* of the socket's other end, for the log */
+	char serial[LY_SERIAL_TEXT]; /* of its certificate, in hex */
 	uint64_t not_after; /* of its certificate or, on a connection, of ours
 			     * if that is sooner; seconds since 1970 */
 };
@@ -39,9 +43,12 @@ struct ly_identity_files {
 	const char *key;   /* PEM, mode 0600 or tighter, else refused */
 	const char *trust; /* directory of SITE.pem, one CA each (and its next
 			    * one, while a site changes CAs) */
+	const char *crls;  /* directory of SITE.crl (lib/io/crl.h); NULL: who
+			    * was revoked is not remembered over a restart */
 };
 
 struct ly_identity;
+struct ly_crls;
 
 /* Reads the files; every error names file and cause. A missing trust entry
  * for our own site is an error. */
@@ -54,6 +61,17 @@ LY_MUST enum ly_rc ly_identity_reload(struct ly_identity *ids,
     struct ly_why *why);
 void ly_identity_free(struct ly_identity *ids);
 const struct ly_peer *ly_identity_self(const struct ly_identity *ids);
+
+/* The newest CRL of a site: every handshake asks it, in both roles, and every
+ * signed object. *fresh: it is new, and connections that stand may be those of
+ * revoked ones (ly_net_recheck()). LY_UNKNOWN: the site is not believed. */
+LY_MUST enum ly_rc ly_identity_crl(struct ly_identity *ids, const char *site,
+    struct ly_bytes der, bool *fresh, struct ly_why *why);
+const struct ly_crls *ly_identity_crls(const struct ly_identity *ids);
+/* A site whose CRL should have been followed by another by now; each once. */
+const char *ly_identity_stale(struct ly_identity *ids, uint64_t now_s);
+bool ly_identity_revoked(const struct ly_identity *ids,
+    const struct ly_peer *peer);
 
 /* A TLS context: 1.3 only, mutual, no tickets, no early data, AES-256-GCM and
  * ChaCha20. One each for dialling and listening. Up-referenced; SSL_CTX_free

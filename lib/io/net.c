@@ -437,6 +437,19 @@ listen_on(struct listener *l, const struct sockaddr_storage *sa)
 	return 0;
 }
 
+void
+ly_net_recheck(struct ly_net *net)
+{
+	struct ly_conn *next;
+
+	for (struct ly_conn *c = net->conns; c; c = next) {
+		next = c->next;
+		if (c->peer.id[0] && ly_identity_revoked(net->ids, &c->peer))
+			ly_conn_close(c, LY_REFUSED,
+			    "the peer's certificate was revoked");
+	}
+}
+
 enum ly_rc
 ly_net_listen(struct ly_net *net, const char *address,
     const struct ly_conn_ops *ops, void *arg, struct ly_why *why)

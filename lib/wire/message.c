@@ -217,6 +217,10 @@ static const struct ly_field alarm_[] = {
 	LY_TEXT(struct ly_alarm, host),
 	LY_TEXT(struct ly_alarm, text),
 };
+static const struct ly_field crl_told[] = {
+	LY_TEXT(struct ly_crl_told, site),
+	LY_BYTES(struct ly_crl_told, der, LY_CRL_MAX),
+};
 static const struct ly_field sitehost[] = {
 	LY_TEXT(struct ly_sitehost, host),
 	LY_TEXT(struct ly_sitehost, address),
@@ -274,6 +278,7 @@ static const struct ly_message messages[] = {
 	ROW(PROGRESS, progress, "How far a migration is."),
 	ROW(VMSTATE, vmstate, "A VM's state on the reporting host."),
 	ROW_(ALARM, alarm, alarm_, "Something an operator should see."),
+	ROW(CRL, crl_told, "Certificates this site's CA has revoked: X.509, DER."),
 	ROW(SITEHOST, sitehost, "One host of the sender's site."),
 };
 

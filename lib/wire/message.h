@@ -33,6 +33,7 @@
 #define LY_TOKEN_MAX 160       /* bytes of the token in QEMU's stream */
 #define LY_DEFINITION_MAX 6144 /* bytes of a VM's definition (JSON) */
 #define LY_CHUNK_MAX (256u * 1024) /* bytes of the stream in one DATA */
+#define LY_CRL_MAX (256u * 1024)   /* bytes of a site's list of revoked ones */
 #define LY_WHY_MAX 256
 #define LY_VALUE_MAX 2048
 #define LY_SECRET_LEN 32
@@ -85,6 +86,7 @@ enum ly_type {
 	LY_PROGRESS = 0x51,
 	LY_VMSTATE = 0x52,
 	LY_ALARM = 0x53,
+	LY_CRL = 0x54,
 
 	LY_SITEHOST = 0x60,
 };
@@ -400,6 +402,12 @@ struct ly_alarm {
 	char text[LY_WHY_MAX];
 };
 
+/* Manager to agent: of any site; manager to manager: of the sender's own. */
+struct ly_crl_told {
+	char site[LY_NAME_MAX];
+	struct ly_bytes der;
+};
+
 /* Manager to manager: one for each host of the sender's site. */
 struct ly_sitehost {
 	char host[LY_NAME_MAX];
@@ -474,6 +482,7 @@ union ly_any {
 	struct ly_progress progress;
 	struct ly_vmstate vmstate;
 	struct ly_alarm alarm;
+	struct ly_crl_told crl;
 	struct ly_sitehost sitehost;
 };
 

@@ -140,9 +140,10 @@ host_add(const struct call *c)
 		ly_spiffe_host(m->conf.site, row.name, id);
 		rc = ly_ca_sign(ly_manager_file(m, "ca.key", key),
 		    ly_manager_file(m, "ca.pem", cert),
-		    ly_api_text(c->r, "csr"), id, (unsigned)(days * 1440), &pem,
-		    &why);
+		    ly_api_text(c->r, "csr"), id, days * 86400, &pem, &why);
 	}
+	if (rc == LY_OK)
+		rc = ly_crl_note_cert(m, row.name, pem, &why);
 	if (rc == LY_OK)
 		rc = ly_store_put(m->store, LY_ROW_HOST, &row, "host added",
 		    &why);
@@ -155,6 +156,7 @@ host_add(const struct call *c)
 		return;
 	}
 	ly_copy(h->address, sizeof(h->address), row.address);
+	h->revoked = 0;
 	ly_fed_tell(m, h);
 	out = json_object();
 	json_object_set_new(out, "site", json_string(m->conf.site));
@@ -243,6 +245,87 @@ host_remove(const struct call *c)
 	if (conn)
 		ly_conn_close(conn, LY_REFUSED, "its host was removed");
 	done(c, json_object());
+}
+
+static enum ly_rc
+reason_of(const char *word, uint8_t *code, struct ly_why *why)
+{
+	char list[128] = "";
+
+	for (const struct ly_revoke_reason *r = ly_revoke_reasons; r->word;
+	     r++) {
+		size_t n = strlen(list);
+
+		if (!word || strcmp(r->word, word) == 0) {
+			*code = r->code;
+			return LY_OK;
+		}
+		ly_print(list + n, sizeof(list) - n, "%s%s", n ? ", " : "",
+		    r->word);
+	}
+	return ly_fail(why, LY_MALFORMED, "\"reason\" is one of: %s", list);
+}
+
+/* The VMs that lose their TPM by it: one alarm each, for `status`. */
+static json_t *
+stranded(struct ly_manager *m, const struct ly_host *h)
+{
+	json_t *list = json_array();
+	struct ly_vm *vm;
+
+	for (uint32_t i = 0; (vm = ly_roster_next_vm(&m->roster, &i));) {
+		if (vm->guest || !ly_place_same(&vm->at, &h->at) ||
+		    (vm->known && vm->state == LY_VM_NONE))
+			continue;
+		ly_manager_alarm(m, &h->at, vm->name,
+		    "its host was revoked: it has no TPM there any more; start"
+		    " it elsewhere with --force");
+		json_array_append_new(list, json_string(vm->name));
+	}
+	return list;
+}
+
+static enum ly_rc
+save_revoked(struct ly_manager *m, struct ly_host *h, struct ly_why *why)
+{
+	struct ly_host_row row;
+	enum ly_rc rc = ly_store_get(m->store, LY_ROW_HOST, h->at.name, &row,
+	    why);
+
+	if (rc != LY_OK)
+		return rc;
+	row.revoked = ly_now_s();
+	rc = ly_store_put(m->store, LY_ROW_HOST, &row, "host revoked", why);
+	if (rc == LY_OK)
+		h->revoked = row.revoked;
+	return rc;
+}
+
+static void
+host_revoke(const struct call *c)
+{
+	struct ly_host *h = the_host(c, "host", true);
+	unsigned n = 0;
+	uint8_t reason = 0;
+	struct ly_why why;
+	enum ly_rc rc;
+
+	if (!h)
+		return;
+	rc = reason_of(ly_api_text(c->r, "reason"), &reason, &why);
+	if (rc == LY_OK)
+		rc = save_revoked(c->m, h, &why);
+	if (rc == LY_OK)
+		rc = ly_crl_revoke(c->m, h->at.name, reason, &n, &why);
+	if (rc != LY_OK) {
+		fail(c, rc, &why);
+		return;
+	}
+	ly_log(LY_NOTICE, "ca", "host %s revoked, %u certificates", h->at.name,
+	    n);
+	done(c,
+	    json_pack("{s:s, s:i, s:o}", "host", h->at.name, "certificates", n,
+		"vms", stranded(c->m, h)));
 }
 
 /* ---- sites ---- */
@@ -549,6 +632,7 @@ static void (*const verbs[LY_VERBS])(const struct call *c) = {
 	[LY_DO_HOST_LIST] = host_list,
 	[LY_DO_HOST_SHOW] = host_show,
 	[LY_DO_HOST_REMOVE] = host_remove,
+	[LY_DO_HOST_REVOKE] = host_revoke,
 	[LY_DO_SITE_TRUST] = site_trust,
 	[LY_DO_SITE_SHOW] = site_show,
 	[LY_DO_VM_ADD] = vm_add,

@@ -58,6 +58,8 @@ ly_view_host(struct ly_manager *m, const struct ly_host *h)
 	put_text(o, "site", h->at.site);
 	put_text(o, "host", h->at.name);
 	put_text(o, "address", h->address);
+	json_object_set_new(o, "revoked",
+	    h->revoked ? json_integer((json_int_t)h->revoked) : json_null());
 	json_object_set_new(o, "connected", json_boolean(h->up));
 	put_number(o, "since", h->since);
 	if (h->software[0])

@@ -78,6 +78,7 @@ went_up(struct ly_manager *m, struct ly_fed *f, struct ly_conn *c)
 	f->wait_ms = DIAL_FIRST_MS;
 	f->why[0] = '\0';
 	ly_log(LY_NOTICE, "site", "%s: its manager is connected", f->site);
+	ly_crl_tell_site(m, c);
 	for (uint32_t i = 0; (h = ly_roster_next_host(&m->roster, &i));)
 		if (strcmp(h->at.site, m->conf.site) == 0)
 			tell_host(f, h);
@@ -287,6 +288,9 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *msg, void *arg,
 	switch (type) {
 	case LY_SITEHOST:
 		on_sitehost(m, f->site, &msg->sitehost);
+		return LY_OK;
+	case LY_CRL:
+		ly_crl_hear(m, f->site, &msg->crl);
 		return LY_OK;
 	case LY_DONE:
 		ly_asks_done(m, c, &msg->done);

@@ -147,8 +147,10 @@ on_announce(struct ly_manager *m, struct ly_host *h,
 		    h->at.name, h->software, h->tpms);
 	}
 	ly_fed_tell(m, h);
-	if (!was)
-		ly_asks_up(m, &h->at);
+	if (was)
+		return;
+	ly_crl_tell_agent(m, h->conn); /* before it is asked anything */
+	ly_asks_up(m, &h->at);
 }
 
 /* A VM of ours. Where it is, the store knows; a host that says "running here"

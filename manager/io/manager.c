@@ -6,6 +6,7 @@
  *   ca.key ca.pem            the site's CA
  *   manager.key manager.pem  this manager, by that CA
  *   trust/SITE.pem           the CA of each site that is believed
+ *   revoked/SITE.crl         whom that CA has revoked
  *   lanyard.db               the store
  *   lock                     held while it runs
  */
@@ -43,6 +44,8 @@ const struct ly_conf_key ly_manager_keys[] = {
 	    "for how long a ticket may be used"),
 	KEY(cert_days, LY_CONF_UINT, 3650, false, "365",
 	    "for how long a host's certificate is good"),
+	KEY(crl_hours, LY_CONF_UINT, 8760, false, "168",
+	    "for how long a list of revoked certificates is good"),
 	KEY(host_lost_seconds, LY_CONF_UINT, 3600, false, "30",
 	    "a source gone for so long while it copies is given up"),
 	{ "peer *", "address", LY_CONF_ADDRESS,
@@ -86,10 +89,11 @@ ly_manager_conf_read(const char *path, struct ly_manager_conf *out,
 	    out, why);
 	if (rc != LY_OK)
 		return rc;
-	if (!out->ticket_minutes || !out->cert_days || !out->host_lost_seconds)
+	if (!out->ticket_minutes || !out->cert_days || !out->crl_hours ||
+	    !out->host_lost_seconds)
 		return ly_fail(why, LY_REFUSED,
 		    "%s: [manager] ticket_minutes,"
-		    " cert_days and host_lost_seconds: 1 or more",
+		    " cert_days, crl_hours and host_lost_seconds: 1 or more",
 		    path);
 	for (unsigned i = 0; i < out->peers_n; i++)
 		if (strcmp(out->peers[i].site, out->site) == 0)
@@ -172,11 +176,12 @@ take_lock(struct ly_manager *m, struct ly_why *why)
 static enum ly_rc
 load_identity(struct ly_manager *m, struct ly_why *why)
 {
-	char cert[320], key[320], trust[320];
+	char cert[320], key[320], trust[320], crls[320];
 	struct ly_identity_files files = {
 		.cert = ly_manager_file(m, "manager.pem", cert),
 		.key = ly_manager_file(m, "manager.key", key),
 		.trust = ly_manager_file(m, "trust", trust),
+		.crls = ly_manager_file(m, "revoked", crls),
 	};
 	struct ly_why at_first = { "" };
 	enum ly_rc rc = ly_identity_load(&files, &m->ids, &at_first);
@@ -209,6 +214,8 @@ on_host_row(void *arg, const void *row_, struct ly_why *why)
 
 	if (rc == LY_OK)
 		ly_copy(h->address, sizeof(h->address), row->address);
+	if (rc == LY_OK)
+		h->revoked = row->revoked;
 	return rc;
 }
 
@@ -288,6 +295,7 @@ on_tick(uv_timer_t *timer)
 
 	ly_asks_tick(m);
 	ly_fed_tick(m);
+	ly_crl_tick(m);
 	ly_moves_tick(m);
 	ly_vms_tick(m);
 	ly_api_tick(m->api);

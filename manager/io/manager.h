@@ -41,6 +41,7 @@ struct ly_manager_conf {
 	char socket[104];
 	uint64_t ticket_minutes;
 	uint64_t cert_days;
+	uint64_t crl_hours;
 	uint64_t host_lost_seconds;
 	struct ly_fed_conf peers[LY_FEDS_MAX];
 	unsigned peers_n;
@@ -132,6 +133,7 @@ struct ly_manager {
 	unsigned feds_n;
 	struct ly_move *moves;
 	unsigned moves_n;
+	uint64_t crl_due;      /* when ours is made anew, seconds since 1970 */
 	uint64_t moves_second; /* loop ms of their last tick */
 	struct ly_alarm_kept alarms[LY_ALARMS_KEPT];
 	unsigned long alarms_n; /* ever; the newest at (n - 1) % KEPT */
@@ -210,6 +212,26 @@ LY_MUST enum ly_rc ly_fed_open(struct ly_manager *m, struct ly_conn *c,
     const struct ly_peer *peer, struct ly_why *why);
 void ly_fed_tell(struct ly_manager *m, const struct ly_host *h);
 void ly_fed_tick(struct ly_manager *m);
+
+/* ---- crl.c: who was revoked ---- */
+
+struct ly_revoke_reason {
+	const char *word; /* NULL ends them */
+	uint8_t code;	  /* CRLReason of X.509 */
+};
+extern const struct ly_revoke_reason ly_revoke_reasons[];
+
+/* A host's certificate that has just been signed; before it is given out. */
+LY_MUST enum ly_rc ly_crl_note_cert(struct ly_manager *m, const char *host,
+    const char *pem, struct ly_why *why);
+/* All it has that have not ended. LY_OK: in the store, in the CRL, and told. */
+LY_MUST enum ly_rc ly_crl_revoke(struct ly_manager *m, const char *host,
+    uint8_t reason, unsigned *n, struct ly_why *why);
+void ly_crl_tell_agent(struct ly_manager *m, struct ly_conn *c);
+void ly_crl_tell_site(struct ly_manager *m, struct ly_conn *c);
+void ly_crl_hear(struct ly_manager *m, const char *site,
+    const struct ly_crl_told *t);
+void ly_crl_tick(struct ly_manager *m);
 
 /* ---- ticket.c ---- */
 

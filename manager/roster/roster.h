@@ -35,6 +35,7 @@ struct ly_host {
 	char tpms[LY_TPMS_MAX];	   /* names, with spaces between */
 	bool up;		   /* it can be asked now */
 	uint64_t since;		   /* of `up`'s last change, seconds */
+	uint64_t revoked;	   /* since then, seconds; 0: it is not */
 	void *conn; /* the shell's; NULL for hosts of other sites */
 };
 

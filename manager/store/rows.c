@@ -9,6 +9,7 @@ static const struct ly_field host_fields[] = {
 	LY_TEXT(struct ly_host_row, address),
 	LY_UINT(struct ly_host_row, added),
 	LY_UINT(struct ly_host_row, cert_expires),
+	LY_UINT(struct ly_host_row, revoked),
 };
 static const struct ly_field peer_fields[] = {
 	LY_TEXT(struct ly_peer_row, site),
@@ -53,6 +54,14 @@ static const struct ly_field mig_fields[] = {
 	LY_TEXT(struct ly_mig_row, why),
 };
 
+static const struct ly_field cert_fields[] = {
+	LY_TEXT(struct ly_cert_row, serial),
+	LY_TEXT(struct ly_cert_row, host),
+	LY_UINT(struct ly_cert_row, not_after),
+	LY_UINT(struct ly_cert_row, revoked),
+	LY_UINT(struct ly_cert_row, reason),
+};
+
 static const struct ly_message tables[LY_ROW_KINDS] = {
 	[LY_ROW_HOST] = LY_MESSAGE(LY_ROW_HOST, "host", struct ly_host_row,
 	    host_fields, "A host of this site."),
@@ -62,6 +71,8 @@ static const struct ly_message tables[LY_ROW_KINDS] = {
 	    "A VM whose home is at this site."),
 	[LY_ROW_MIG] = LY_MESSAGE(LY_ROW_MIG, "migration", struct ly_mig_row,
 	    mig_fields, "A migration of one of them."),
+	[LY_ROW_CERT] = LY_MESSAGE(LY_ROW_CERT, "certificate",
+	    struct ly_cert_row, cert_fields, "A host's certificate."),
 };
 
 #define ROW_SIZE_MAX sizeof(struct ly_vm_row)

@@ -24,6 +24,7 @@ enum ly_row_kind {
 	LY_ROW_PEER = 2,
 	LY_ROW_VM = 3,
 	LY_ROW_MIG = 4,
+	LY_ROW_CERT = 5,
 	LY_ROW_KINDS
 };
 
@@ -31,6 +32,7 @@ struct ly_host_row {
 	char name[LY_NAME_MAX]; /* the key */
 	char address[LY_ADDR_MAX];
 	uint64_t added, cert_expires; /* seconds since 1970 */
+	uint64_t revoked;	      /* since then; 0: it is not */
 };
 
 struct ly_peer_row {
@@ -67,6 +69,15 @@ struct ly_mig_row {
 	uint64_t started, changed; /* milliseconds since 1970 */
 	char result[LY_VALUE_MAX]; /* of COPY: JSON, or empty */
 	char why[LY_WHY_MAX];
+};
+
+/* A certificate that this site's CA has issued to a host. */
+struct ly_cert_row {
+	char serial[48]; /* the key; hex */
+	char host[LY_NAME_MAX];
+	uint64_t not_after;
+	uint64_t revoked; /* 0: it is not */
+	uint8_t reason;	  /* CRLReason of X.509 */
 };
 
 /* The table of a kind, and the key of a row of it (text, for people). */

@@ -68,7 +68,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	    &why);
 	must(ly_ca_request(who, files.key, &request, &why), &why);
 	must(ly_ca_sign(in_dir("ca.key"), in_dir("trust/fuzz.pem"), request,
-		 who, 1440, &cert, &why),
+		 who, 86400, &cert, &why),
 	    &why);
 	put("cert", cert);
 	must(ly_identity_load(&files, &ids, &why), &why);

@@ -48,6 +48,7 @@ struct fake {
 	unsigned held_type;
 	union ly_any held;
 	struct fake_vm *here; /* the VM it runs */
+	unsigned crls;	      /* new lists of revoked ones */
 	uv_timer_t redial;
 	struct ly_ticket ticket;
 };
@@ -268,6 +269,15 @@ fake_do(struct fake *f, unsigned type, const union ly_any *m)
 		ly_conn_send(f->conn, LY_DONE, &d);
 }
 
+static void
+fake_crl(struct fake *f, const struct ly_crl_told *m)
+{
+	bool fresh;
+
+	SITE_OK(ly_identity_crl(f->ids, m->site, m->der, &fresh, &why));
+	f->crls += fresh;
+}
+
 static enum ly_rc
 fake_on_frame(struct ly_conn *c, unsigned type, const union ly_any *m,
     void *arg, struct ly_why *why)
@@ -278,6 +288,10 @@ fake_on_frame(struct ly_conn *c, unsigned type, const union ly_any *m,
 		.why = "in a bad mood" };
 
 	(void)why;
+	if (type == LY_CRL) {
+		fake_crl(f, &m->crl);
+		return LY_OK;
+	}
 	assert(type < LY_COUNT(f->asked));
 	f->asked[type]++;
 	if (f->mood[type] == FAKE_HOLDS) {

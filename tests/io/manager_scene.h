@@ -386,7 +386,7 @@ trust_each_other(int s, int other)
 }
 
 static void
-add_host(int s, int f, const char *name)
+certify_host(int s, const char *name)
 {
 	const char *n = site_names[s];
 	char id[LY_SPIFFE_MAX], *csr = NULL, *line;
@@ -404,11 +404,17 @@ add_host(int s, int f, const char *name)
 	WANT(strstr(text(a, "ca"), "BEGIN CERTIFICATE"));
 	WANT(json_is_string(json_object_get(json_object_get(a, "trust"), n)));
 	write_text(site_path("%s-%s.pem", n, name), text(a, "cert"));
-	fake_up(&fakes[f], &world, n, name, managers[s].port);
 	json_decref(a);
 	json_decref(o);
 	free(line);
 	free(csr);
+}
+
+static void
+add_host(int s, int f, const char *name)
+{
+	certify_host(s, name);
+	fake_up(&fakes[f], &world, site_names[s], name, managers[s].port);
 }
 
 static void

@@ -565,6 +565,60 @@ TEST(another_sites_manager_may_not_ask_for_vms_that_are_not_its_own)
 	ly_identity_free(ids); /* its net is long closed */
 }
 
+static bool
+knows_revoked(int f, int whom)
+{
+	return ly_identity_revoked(fakes[f].ids,
+	    ly_identity_self(fakes[whom].ids));
+}
+
+static void
+until_known_revoked(int f, int whom)
+{
+	for (int i = 0; i < 500 && !knows_revoked(f, whom); i++)
+		turn(10);
+	WANT(knows_revoked(f, whom));
+}
+
+/* As of a host that was stolen: the manager is told, nobody else. */
+TEST(a_revoked_host_is_one_to_no_site_until_it_has_a_new_certificate)
+{
+	json_t *a;
+
+	web1();
+	migrate("n2");
+	want_no(NORTH, "{\"do\":\"host.revoke\",\"host\":\"south/s1\"}",
+	    "refused", "not a host of this site");
+	want_no(NORTH,
+	    "{\"do\":\"host.revoke\",\"host\":\"n2\",\"reason\":\"fun\"}",
+	    "usage", "key-compromise");
+	WANT(!knows_revoked(N1, N2));
+	a = ask(NORTH,
+	    "{\"do\":\"host.revoke\",\"host\":\"n2\",\"reason\":"
+	    "\"key-compromise\"}");
+	WANT_INT(number(a, "certificates"), 1);
+	WANT_STR(json_string_value(
+		     json_array_get(json_object_get(a, "vms"), 0)),
+	    "web1");
+	json_decref(a);
+	until_known_revoked(N1, N2);
+	until_known_revoked(S1, N2); /* by its own manager */
+	want_hosts(NORTH, 2);
+	want_hosts(SOUTH, 2);
+	kill_manager(NORTH);
+	start_manager(NORTH);
+	want_hosts(NORTH, 2); /* n2 dials in vain */
+	want_ok(NORTH,
+	    "{\"do\":\"vm.start\",\"vm\":\"web1\",\"host\":\"n1\","
+	    "\"force\":true}");
+	fakes[N2].here = NULL;
+	certify_host(NORTH, "n2");
+	SITE_OK(ly_identity_reload(fakes[N2].ids, &why));
+	WANT(!knows_revoked(S1, N2));
+	want_hosts(NORTH, 3);
+	want_vm(NORTH, "web1", "north/n1", "running");
+}
+
 TEST(a_vm_is_stopped_started_at_another_site_and_removed)
 {
 	web1();

@@ -97,7 +97,7 @@ site_certify(const char *file, const char *site, const char *spiffe)
 	SITE_OK(
 	    ly_ca_request(spiffe, site_path("%s.key", file), &request, &why));
 	SITE_OK(ly_ca_sign(site_path("%s.ca.key", site),
-	    site_path("%s.ca.pem", site), request, spiffe, 60, &cert, &why));
+	    site_path("%s.ca.pem", site), request, spiffe, 3600, &cert, &why));
 	SITE_OK(ly_file_write(site_path("%s.pem", file), cert, strlen(cert),
 	    0644, &why));
 	free(request);
@@ -109,7 +109,7 @@ site_load(const char *file, const char *trust)
 {
 	struct ly_identity *ids = NULL;
 	char cert[256], key[256], dir[256];
-	struct ly_identity_files files = { cert, key, dir };
+	struct ly_identity_files files = { cert, key, dir, NULL };
 
 	ly_copy(cert, sizeof(cert), site_path("%s.pem", file));
 	ly_copy(key, sizeof(key), site_path("%s.key", file));

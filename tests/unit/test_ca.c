@@ -90,7 +90,7 @@ static enum ly_rc
 sign(const char *pem, const char *spiffe, unsigned minutes, char **out)
 {
 	return ly_ca_sign(site_path("east.ca.key"), site_path("east.ca.pem"),
-	    pem, spiffe, minutes, out, &said);
+	    pem, spiffe, (uint64_t)minutes * 60, out, &said);
 }
 
 TEST(a_signed_leaf_says_what_the_signer_said)

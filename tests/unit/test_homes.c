@@ -300,7 +300,8 @@ TEST(a_host_whose_certificate_has_ended_is_given_no_lease)
 	usleep(1100000);
 	hear(v, LY_COMMAND, &c, LY_BUSY);
 	renew(v, LY_REFUSED);
-	ly_visitor_ended(v);
+	ly_visitor_ended(v,
+	    &(struct ly_peer){ .site = "north", .serial = "00" });
 	ly_visitor_free(v);
 	end(&s);
 }

@@ -61,7 +61,7 @@ static enum ly_rc
 load(const char *file, const char *trust)
 {
 	char cert[256], key[256], dir[256];
-	struct ly_identity_files files = { cert, key, dir };
+	struct ly_identity_files files = { cert, key, dir, NULL };
 	struct ly_identity *ids = NULL;
 	enum ly_rc rc;
 
