@@ -4,11 +4,17 @@
  * shell's own promises are kept (WRITTEN only while writing, no answer of a
  * TPM that runs nothing, a door is not used again once it is gone), those of
  * visitors are not: any may say anything. Checked after every step are the
+<<<<<<< HEAD
  * laws of home.h, against a count of our own, and of the leases in time that each
  * host may believe in at the worst. A restart takes the record that
  * was last on disk.
+=======
+ * laws of home.h, against a count of our own. A restart takes the record that
+ * was last on disk; after a death of the agent alone what was kept after the
+ * last step comes back too, perhaps to a record that is one write further.
+>>>>>>> 94a2dbe (agent/home, agent/tpm: tables of what outlives the agent)
  */
-#include "agent/home/home.h"
+#include "agent/home/kept.h"
 
 #include <stdlib.h>
 
@@ -41,6 +47,10 @@ struct world {
 	bool running;
 	uint64_t ran; /* the newest seq that was run in `ran_epoch` */
 	uint64_t ran_epoch;
+	bool unreset; /* a guest has started, and its TPM was not reset */
+	enum ly_op op;
+	uint8_t kept[LY_HOME_KEPT_MAX]; /* after the last step */
+	size_t kept_len;
 };
 
 static void
@@ -74,7 +84,9 @@ check_run(struct world *w, const struct ly_home_event *ev, uint64_t seq)
 	must(w->ran_epoch != ev->epoch || seq > w->ran);
 	must(w->disk.state == LY_REC_ATTACHED ||
 	    w->disk.state == LY_REC_PREPARED);
+	must(!w->unreset || ev->op == LY_OP_INIT);
 	w->running = true;
+	w->op = ev->op;
 	w->ran = seq;
 	w->ran_epoch = ev->epoch;
 }
@@ -155,13 +167,8 @@ check(struct world *w, const struct ly_home_event *ev,
 		break;
 	case LY_DO_RELEASED:
 		must(t->rc != LY_OK || w->disk.state == LY_REC_QUIESCED);
-		if (t->rc == LY_OK) /* it gives it back by itself */
-			memset(w->lease, 0, sizeof(w->lease));
 		break;
 	case LY_DO_DETACHED:
-		if (t->rc == LY_OK)
-			memset(w->lease, 0, sizeof(w->lease));
-		break;
 	case LY_DO_KEEP:
 	case LY_DO_KEEP_FAILURE:
 	case LY_DO_REFUSE:
@@ -172,6 +179,28 @@ check(struct world *w, const struct ly_home_event *ev,
 	}
 }
 
+/* The next record is on disk, whether the machine lives to hear of it or not.
+ * Who asks for RELEASE or DETACH uses its lease no more. */
+static void
+landed(struct world *w)
+{
+	if (w->home.asked == LY_HOME_RELEASE || w->home.asked == LY_HOME_DETACH)
+		memset(w->lease, 0, sizeof(w->lease));
+	w->unreset |= w->home.asked == LY_HOME_ATTACH;
+	w->disk = w->home.next;
+}
+
+static void
+keep(struct world *w)
+{
+	const struct ly_home_shell shell = { .answer_len = 10 };
+	const struct ly_tpm_kept tpm = { .way = LY_TPM_SOCKET,
+		.busy = w->running,
+		.phase = w->running };
+
+	w->kept_len = ly_home_kept_pack(&w->home, &shell, &tpm, w->kept);
+}
+
 static void
 step(struct world *w, const struct ly_home_event *ev)
 {
@@ -179,7 +208,9 @@ step(struct world *w, const struct ly_home_event *ev)
 
 	w->todo.n = 0;
 	if (ev->kind == LY_HOME_WRITTEN && ev->ok)
-		w->disk = w->home.next;
+		landed(w);
+	if (ev->kind == LY_HOME_ANSWER && w->op == LY_OP_INIT && ev->ok)
+		w->unreset = false;
 	if (ev->kind == LY_HOME_ANSWER || ev->kind == LY_HOME_TPM_DEAD)
 		w->running = false;
 	ly_home_step(&w->home, ev, &w->todo);
@@ -188,6 +219,7 @@ step(struct world *w, const struct ly_home_event *ev)
 	must(w->disk.epoch >= epoch);				    /* H5 */
 	must(memcmp(&w->home.rec, &w->disk, sizeof(w->disk)) == 0); /* H3 */
 	must((w->home.tpm == LY_TPM_RUNNING) == w->running);
+	keep(w);
 }
 
 static void
@@ -197,12 +229,41 @@ restart(struct world *w)
 
 	ly_home_init(&w->home, &rec);
 	w->home.lease_ms = LEASE;
+	w->running = false;
+	w->unreset = false;
+	w->ran = 0; /* the holder says how far it was */
+}
+
+/* Only the agent has died: its TPM works on. */
+static void
+wake(struct world *w)
+{
+	struct ly_home_kept kept;
+	struct ly_why why;
+
+	must(ly_home_kept_unpack(w->kept, w->kept_len, &kept, &why) == LY_OK);
+	must(ly_home_wake(&w->home, &w->disk, &kept.core, w->boot_ms, LEASE,
+		 &why) == LY_OK);
+	must((w->home.tpm == LY_TPM_RUNNING) == w->running);
+	must(w->home.seq >= w->disk.seq);
+}
+
+enum death { DEATH_OF_ALL, DEATH, DEATH_AFTER_WRITE, DEATHS };
+
+static void
+die(struct world *w, unsigned how)
+{
+	if (how % DEATHS == DEATH_AFTER_WRITE && w->home.writing)
+		landed(w);
+	if (how % DEATHS == DEATH_OF_ALL)
+		restart(w);
+	else
+		wake(w);
 	for (unsigned i = 0; i < DOORS; i++)
 		lease_ends(w, w->doors[i], w->boot_ms + LEASE);
 	memset(w->doors, 0, sizeof(w->doors));
 	w->granted = 0;
-	w->running = false;
-	w->ran = 0; /* the holder says how far it was */
+	keep(w);
 }
 
 static bool
@@ -245,7 +306,7 @@ one(struct world *w, const uint8_t *b)
 		.expires = 1100 };
 
 	if (kind == LY_HOME_KINDS) {
-		restart(w);
+		die(w, b[5]);
 		return;
 	}
 	if (!possible(w, &ev))
@@ -280,6 +341,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	w.disk.vm = vm;
 	ly_home_init(&w.home, &w.disk);
 	w.home.lease_ms = LEASE;
+	keep(&w);
 	for (; len >= EVENT; data += EVENT, len -= EVENT)
 		one(&w, data);
 	return 0;
