@@ -216,7 +216,7 @@ on_looked(struct ly_guard *g, const struct ly_guard_event *ev,
 		return;
 	}
 	g->foreign = !ev->runs;
-	if (ev->runs && !g->barred && nears(g, ev->now_ms))
+	if (!g->barred && nears(g, ev->now_ms))
 		stop(g, ev, todo);
 	else
 		rest(g, ev, todo);

@@ -35,6 +35,8 @@ struct ly_agent_conf {
 	char state[256];
 	char run[256];
 	char qemu[256];
+	char on_release[256], on_claim[256], on_abort[256]; /* "": none */
+	uint64_t hook_timeout;				    /* seconds */
 	uint64_t lease_ms; /* of what this home gives; 0: LY_LEASE_MS */
 	struct ly_agent_tpm *tpms;
 	size_t tpms_n;

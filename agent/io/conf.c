@@ -29,6 +29,9 @@ struct file {
 // clang-format off
 #define AGENT(member, kind, must, deflt, what)                                 \
 	LY_CONF(struct ly_agent_conf, "agent", member, kind, 0, must, deflt, what)
+#define AGENT_UINT(member, most, deflt, what)                                  \
+	LY_CONF(struct ly_agent_conf, "agent", member, LY_CONF_UINT, most,     \
+	    false, deflt, what)
 #define TPM(member, kind, most, must, deflt, what)                             \
 	LY_CONF(struct section, "tpm *", member, kind, most, must, deflt, what)
 
@@ -54,6 +57,14 @@ static const struct ly_conf_key keys[] = {
 	    "How long a host may use a TPM of here unasked; 500 to 60000."),
 	AGENT(qemu, LY_CONF_PATH, false, "/usr/bin/qemu-system-x86_64",
 	    "The QEMU that runs the VMs."),
+	AGENT(on_release, LY_CONF_PATH, false, NULL,
+	    "Run at a source, its guest stopped, before the lease is let go."),
+	AGENT(on_claim, LY_CONF_PATH, false, NULL,
+	    "Run with the new lease, before the guest runs here."),
+	AGENT(on_abort, LY_CONF_PATH, false, NULL,
+	    "Run at a source that keeps its VM, before the guest goes on."),
+	AGENT_UINT(hook_timeout, 60, "10",
+	    "Seconds a hook has; then it is killed, and has failed."),
 	TPM(tcti, LY_CONF_TEXT, 0, true, NULL,
 	    "How to reach this TPM: a tpm2-tss TCTI string, or socket:PATH."),
 	TPM(allow_clear, LY_CONF_BOOL, 0, false, "no",
@@ -153,6 +164,9 @@ ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
 	free(f.tpms);
 	if (rc == LY_OK && same_name_twice(&f.conf, why) != LY_OK)
 		rc = ly_fail_in(why, LY_REFUSED, "%s", path);
+	if (rc == LY_OK && f.conf.hook_timeout == 0)
+		rc = ly_fail(why, LY_REFUSED,
+		    "%s: [agent] hook_timeout: 0, at least 1", path);
 	if (rc == LY_OK && strlen(f.conf.run) > RUN_MAX)
 		rc = ly_fail(why, LY_REFUSED,
 		    "%s: [agent] run: %zu characters, at most %zu (Unix socket"

@@ -391,6 +391,9 @@ perform(struct ly_dest *d, const struct ly_dest_todo *todo)
 	case LY_DST_DO_CLAIM:
 		d->ops->claim(d->arg, d->seq);
 		break;
+	case LY_DST_DO_HOOK:
+		d->ops->hook(d->arg);
+		break;
 	case LY_DST_DO_CONT:
 		ask(d, "cont", NULL, NULL);
 		ask(d, "query-status", NULL, on_cont_status);
@@ -468,6 +471,18 @@ ly_dest_granted(struct ly_dest *d, enum ly_rc rc, uint64_t epoch)
 	if (d->core.state == LY_DST_CLAIMING && rc == LY_OK)
 		d->epoch = epoch;
 	feed(d, (struct ly_dest_event){ .kind = LY_DST_GRANTED, .rc = rc });
+}
+
+void
+ly_dest_hooked(struct ly_dest *d, bool ok, const char *why)
+{
+	tell(d, LY_DST_HOOKED, ok, why);
+}
+
+void
+ly_dest_fenced(struct ly_dest *d)
+{
+	tell(d, LY_DST_FENCED, true, NULL);
 }
 
 void

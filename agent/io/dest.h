@@ -37,6 +37,9 @@ struct ly_dest_ops {
 	/* The VM is whole and stands still. Ask the home, for as long as it
 	 * takes; answer by ly_dest_granted(). */
 	void (*claim)(void *arg, uint64_t seq);
+	/* The lease is ours. Run on-claim; answer by ly_dest_hooked(), also
+	 * from within the call. */
+	void (*hook)(void *arg);
 	void (*on_alarm)(void *arg, const char *text);
 	/* Once, and the last call; frees the struct afterwards. RUNS: the
 	 * guest runs here, and QEMU is the owner's again. Else QEMU has ended
@@ -54,6 +57,9 @@ LY_MUST enum ly_rc ly_dest_stream(struct ly_dest *d, struct ly_conn *conn,
     struct ly_why *why);
 /* LY_OK: the lease is ours, in `epoch`. Anything else is final. */
 void ly_dest_granted(struct ly_dest *d, enum ly_rc rc, uint64_t epoch);
+void ly_dest_hooked(struct ly_dest *d, bool ok, const char *why);
+/* The home says that another host has the lease. */
+void ly_dest_fenced(struct ly_dest *d);
 /* By the manager, who knows that it was aborted. */
 void ly_dest_drop(struct ly_dest *d);
 /* The agent ends: lets go of everything, tells nobody, leaves QEMU as it is. */

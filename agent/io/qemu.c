@@ -454,7 +454,7 @@ spawn(struct ly_qemu *q, char **argv, struct ly_why *why)
 
 	path_of(q, "qmp.sock", path);
 	unlink(path); /* of one before it, or we would speak to nobody */
-	rc = ly_spawn(argv, q->log_fd, &q->pid, &q->pidfd, why);
+	rc = ly_spawn(argv, NULL, q->log_fd, &q->pid, &q->pidfd, why);
 	return rc ? rc : watch(q, why);
 }
 

@@ -445,6 +445,9 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 			ly_pump_pace(s->pump, 0);
 		s->ops->on_stopped(s->arg, todo->flag);
 		break;
+	case LY_SRC_DO_HOOK:
+		s->ops->hook(s->arg, todo->flag);
+		break;
 	case LY_SRC_DO_RELEASE:
 		s->ops->release(s->arg);
 		break;
@@ -544,6 +547,18 @@ ly_source_fate(struct ly_source *s, enum ly_rc rc, enum ly_fate fate)
 	    (struct ly_source_event){ .kind = LY_SRC_FATE,
 		.rc = rc,
 		.fate = fate });
+}
+
+void
+ly_source_hooked(struct ly_source *s, bool ok, const char *why)
+{
+	tell(s, LY_SRC_HOOKED, ok, why);
+}
+
+void
+ly_source_fenced(struct ly_source *s)
+{
+	tell(s, LY_SRC_FENCED, true, NULL);
 }
 
 void

@@ -52,6 +52,9 @@ struct ly_source_ops {
 	 * won: QEMU goes on by itself and RELEASE follows its "completed", so
 	 * its GET_STATEBLOB must not wait for the home's RELEASED. */
 	void (*on_stopped)(void *arg, bool won);
+	/* Run on-release, or on-abort if `regain`; answer by
+	 * ly_source_hooked(), also from within the call. */
+	void (*hook)(void *arg, bool regain);
 	/* Ask the home; answer by ly_source_released(). */
 	void (*release)(void *arg);
 	/* Ask the home what became of it, aborting it if `abort`; answer
@@ -71,6 +74,9 @@ struct ly_source_ops {
 LY_MUST enum ly_rc ly_source_start(const struct ly_source_params *params,
     const struct ly_source_ops *ops, void *arg, struct ly_source **out,
     struct ly_why *why);
+void ly_source_hooked(struct ly_source *s, bool ok, const char *why);
+/* The home says that another host has the lease. */
+void ly_source_fenced(struct ly_source *s);
 void ly_source_released(struct ly_source *s, enum ly_rc rc);
 void ly_source_fate(struct ly_source *s, enum ly_rc rc, enum ly_fate fate);
 /* By the manager: as a failure at this point. */

@@ -11,7 +11,7 @@
 
 /* In the child, between fork and exec: only calls that are safe there. */
 static void
-become(char *const *argv, int log_fd, int report)
+become(char *const *argv, char *const *env, int log_fd, int report)
 {
 	sigset_t none;
 	int null = open("/dev/null", O_RDONLY), error;
@@ -25,7 +25,7 @@ become(char *const *argv, int log_fd, int report)
 		signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execvp(argv[0], argv);
+	execvpe(argv[0], argv, env ? env : environ);
 	error = errno;
 	if (write(report, &error, sizeof(error)) < 0)
 		_exit(126);
@@ -33,7 +33,7 @@ become(char *const *argv, int log_fd, int report)
 }
 
 enum ly_rc
-ly_spawn(char *const *argv, int log_fd, int *pid, int *pidfd,
+ly_spawn(char *const *argv, char *const *env, int log_fd, int *pid, int *pidfd,
     struct ly_why *why)
 {
 	int report[2], error = 0;
@@ -44,7 +44,7 @@ ly_spawn(char *const *argv, int log_fd, int *pid, int *pidfd,
 		return ly_fail(why, LY_OUTSIDE, "pipe: %s", strerror(errno));
 	child = fork();
 	if (child == 0)
-		become(argv, log_fd, report[1]);
+		become(argv, env, log_fd, report[1]);
 	close(report[1]);
 	if (child < 0) {
 		close(report[0]);

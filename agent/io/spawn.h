@@ -11,11 +11,11 @@
 
 #include "lib/base/err.h"
 
-/* Standard input is empty, both outputs go to `log_fd`. *pidfd becomes
+/* `env` NULL: ours. Standard input is empty, both outputs go to `log_fd`. *pidfd becomes
  * readable when it ends; the caller closes it, and reaps *pid. LY_OUTSIDE when
  * it could not be executed, with the reason. */
-LY_MUST enum ly_rc ly_spawn(char *const *argv, int log_fd, int *pid, int *pidfd,
-    struct ly_why *why);
+LY_MUST enum ly_rc ly_spawn(char *const *argv, char *const *env, int log_fd,
+    int *pid, int *pidfd, struct ly_why *why);
 /* Of a child whose pidfd is readable: its exit status, or 128 + signal. */
 int ly_spawn_reap(int pid);
 

@@ -12,6 +12,7 @@
 #include "agent/io/definition.h"
 #include "agent/io/dest.h"
 #include "agent/io/guest.h"
+#include "agent/io/hook.h"
 #include "agent/io/links.h"
 #include "agent/io/qemu.h"
 #include "agent/io/source.h"
@@ -66,6 +67,8 @@ struct vm {
 	struct ly_guard guard;
 	bool guard_feeding, guard_more; /* `guard_next` waits */
 	struct ly_guard_event guard_next;
+	struct ly_hook *hook; /* the one that runs; NULL: none */
+	void (*hooked)(struct vm *vm, bool ok, const char *why);
 	struct ly_source *source;
 	struct ly_dest *dest;
 	struct ly_id mig;
@@ -147,6 +150,13 @@ void ly_vm_guard_command(struct vm *vm, const uint8_t *cmd, size_t len);
 /* ANSWERED, BAR, FREE, SAW_RUN. */
 void ly_vm_guard_tell(struct vm *vm, enum ly_guard_kind kind);
 void ly_vm_guard_tick(struct vm *vm);
+
+/* vm_hook.c */
+void ly_vm_hook_source(struct vm *vm, bool regain);
+void ly_vm_hook_dest(struct vm *vm);
+void ly_vm_hook_start(struct vm *vm); /* then ly_vm_run() */
+void ly_vm_hook_end(struct vm *vm);   /* then DETACH */
+void ly_vm_hook_forget(struct vm *vm);
 
 /* vm_move.c */
 void ly_vm_told_move(struct vm *vm, const struct ly_away_todo *t);

@@ -15,6 +15,8 @@ done(struct ly_vms *vms, uint32_t req, enum ly_rc rc, enum ly_fate fate,
 	ly_control_done(vms->agent->control, req, rc, fate, epoch, why, value);
 }
 
+#define FENCED "fenced by its home"
+
 /* ---- what is over ---- */
 
 const struct past *
@@ -82,6 +84,12 @@ on_stopped(void *arg, bool won)
 	ly_vm_guard_tell(vm, LY_GUARD_BAR);
 	ly_vm_state(vm, LY_VM_PAUSED,
 	    won ? "migrating: stopped by us" : "migrating: stopped by QEMU");
+}
+
+static void
+hook(void *arg, bool regain)
+{
+	ly_vm_hook_source(arg, regain);
 }
 
 /* The guest stands still, but its last command may still be under way; the
@@ -205,6 +213,10 @@ on_source_over(void *arg, const struct ly_source_result *r)
 		return;
 	}
 	forget_mig(vm);
+	if (r->end == LY_SOURCE_FENCED) {
+		ly_vm_state(vm, LY_VM_FAILED, FENCED);
+		return;
+	}
 	if (vm->guest && r->end == LY_SOURCE_STAYED)
 		ly_guest_attach_mode(vm->guest, LY_GUEST_ATTACHED);
 	if (r->end == LY_SOURCE_STAYED && vm->qemu) {
@@ -219,6 +231,7 @@ static const struct ly_source_ops source_ops = {
 	.is_quiet = is_quiet,
 	.on_stopping = on_stopping,
 	.on_stopped = on_stopped,
+	.hook = hook,
 	.release = release,
 	.query = query,
 	.seq = seq,
@@ -345,6 +358,12 @@ claim(void *arg, uint64_t seq_)
 }
 
 static void
+hook_dest(void *arg)
+{
+	ly_vm_hook_dest(arg);
+}
+
+static void
 on_dest_over(void *arg, const struct ly_dest_result *r)
 {
 	struct vm *vm = arg;
@@ -366,6 +385,7 @@ on_dest_over(void *arg, const struct ly_dest_result *r)
 static const struct ly_dest_ops dest_ops = {
 	.on_listening = on_listening,
 	.claim = claim,
+	.hook = hook_dest,
 	.on_alarm = on_alarm,
 	.on_over = on_dest_over,
 };
@@ -470,12 +490,16 @@ told_fenced(struct vm *vm, const struct ly_away_todo *t)
 	ly_vm_alarm(vm,
 	    "another host holds this VM's TPM: this copy is"
 	    " stopped");
-	ly_vm_state(vm, LY_VM_FAILED, "fenced by its home");
+	ly_vm_state(vm, LY_VM_FAILED, FENCED);
 	if (vm->guest)
 		ly_guest_attach_mode(vm->guest, LY_GUEST_GONE);
 	ly_vm_guard_tell(vm, LY_GUARD_BAR); /* for good */
-	if (vm->qemu && !vm->source)
+	if (vm->qemu)
 		ly_qemu_stop(vm->qemu, NULL, NULL);
+	if (vm->source)
+		ly_source_fenced(vm->source);
+	else if (vm->dest)
+		ly_dest_fenced(vm->dest);
 }
 
 /* For `vm show`: a guest whose TPM waits, or has failed, runs all the same. */

@@ -170,6 +170,7 @@ ly_vm_forget(struct vm *vm)
 	ly_link_leave(&vm->user);
 	ly_vm_note_gone(vm);
 	ly_vm_guard_end(vm);
+	ly_vm_hook_forget(vm);
 	vm->state = LY_VM_NONE;
 	report(vm);
 	tell_askers(vm, LY_OUTSIDE);
@@ -189,8 +190,7 @@ ly_vm_leave(struct vm *vm, const char *why)
 	if (!*vm->why)
 		ly_copy(vm->why, sizeof(vm->why), why);
 	ly_log(LY_NOTICE, vm->name, "leaving: %s", why);
-	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_DETACH }, NULL,
-	    0);
+	ly_vm_hook_end(vm);
 }
 
 /* ---- QEMU ---- */
@@ -290,8 +290,6 @@ ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why)
 void
 ly_vm_told(struct vm *vm, const struct ly_away_todo *t)
 {
-	struct ly_why why;
-
 	if (t->what == LY_AWAY_DETACH && t->rc != LY_REFUSED) {
 		ly_vm_forget(vm);
 		return;
@@ -306,8 +304,8 @@ ly_vm_told(struct vm *vm, const struct ly_away_todo *t)
 		done(vm->vms, vm->start_req, t->rc, vm->why);
 		vm->start_req = 0;
 		ly_vm_forget(vm);
-	} else if (ly_vm_run(vm, false, &why) != LY_OK) {
-		ly_vm_leave(vm, why.text);
+	} else {
+		ly_vm_hook_start(vm);
 	}
 }
 

@@ -4,6 +4,8 @@
 #define POLL_MS 100
 #define POLL_SOON_MS 10
 #define RESUME_AGAIN_MS 500
+#define HOOK_FIRST_MS 1000 /* between two on-claims, doubled up to */
+#define HOOK_MOST_MS 30000
 
 typedef void handler(struct ly_dest_core *d, const struct ly_dest_event *ev,
     struct ly_dest_todos *todo);
@@ -17,6 +19,7 @@ ly_dest_state_name(unsigned state)
 		[LY_DST_COPY] = "copy",
 		[LY_DST_LOADING] = "loading",
 		[LY_DST_CLAIMING] = "claiming",
+		[LY_DST_TAKING] = "taking",
 		[LY_DST_RESUMING] = "resuming",
 		[LY_DST_QUITTING] = "quitting",
 		[LY_DST_OVER] = "over",
@@ -251,6 +254,13 @@ lost_copying(struct ly_dest_core *d, const struct ly_dest_event *ev,
 }
 
 static void
+hook(struct ly_dest_core *d, struct ly_dest_todos *todo)
+{
+	d->hooking = true;
+	add(todo, LY_DST_DO_HOOK);
+}
+
+static void
 on_granted(struct ly_dest_core *d, const struct ly_dest_event *ev,
     struct ly_dest_todos *todo)
 {
@@ -259,9 +269,40 @@ on_granted(struct ly_dest_core *d, const struct ly_dest_event *ev,
 		    ev->text ? ev->text : "the home refuses the claim");
 		return;
 	}
-	d->alarmed = false;
-	go(d, LY_DST_RESUMING);
-	add(todo, LY_DST_DO_CONT);
+	go(d, LY_DST_TAKING);
+	hook(d, todo);
+}
+
+/* D5. There is no way back: the VM is ours. */
+static void
+on_hooked(struct ly_dest_core *d, const struct ly_dest_event *ev,
+    struct ly_dest_todos *todo)
+{
+	if (!d->hooking)
+		return;
+	d->hooking = false;
+	if (ev->ok) {
+		d->alarmed = false;
+		go(d, LY_DST_RESUMING);
+		add(todo, LY_DST_DO_CONT);
+		return;
+	}
+	if (!d->hook_wait_ms)
+		add(todo, LY_DST_DO_ALARM)->text =
+		    "on-claim fails: the VM is ours, and stays paused";
+	d->hook_wait_ms = ly_min(ly_max(d->hook_wait_ms * 2, HOOK_FIRST_MS),
+	    HOOK_MOST_MS);
+	d->poll_ms = d->now_ms + d->hook_wait_ms;
+}
+
+/* D6: as a refusal of the claim, which this lease has become. */
+static void
+on_fenced(struct ly_dest_core *d, const struct ly_dest_event *ev,
+    struct ly_dest_todos *todo)
+{
+	(void)ev;
+	add(todo, LY_DST_DO_STOP);
+	give_up(d, todo, LY_FENCED, "another host was given the lease");
 }
 
 static void
@@ -325,6 +366,15 @@ tick_claiming(struct ly_dest_core *d, const struct ly_dest_event *ev,
 }
 
 static void
+tick_taking(struct ly_dest_core *d, const struct ly_dest_event *ev,
+    struct ly_dest_todos *todo)
+{
+	(void)ev;
+	if (!d->hooking && d->now_ms >= d->poll_ms)
+		hook(d, todo);
+}
+
+static void
 tick_resuming(struct ly_dest_core *d, const struct ly_dest_event *ev,
     struct ly_dest_todos *todo)
 {
@@ -353,6 +403,7 @@ static handler *const table[LY_DST_STATES][LY_DST_KINDS] = {
 		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = nothing,
 		[LY_DST_BROKEN] = nothing,	[LY_DST_GONE] = gone_early,
 		[LY_DST_DROP] = on_drop,	[LY_DST_TICK] = tick_opening,
+		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = nothing,
 	},
 	[LY_DST_LISTENING] = {
 		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = on_stream,
@@ -361,6 +412,7 @@ static handler *const table[LY_DST_STATES][LY_DST_KINDS] = {
 		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = nothing,
 		[LY_DST_BROKEN] = nothing,	[LY_DST_GONE] = gone_early,
 		[LY_DST_DROP] = on_drop,	[LY_DST_TICK] = tick_listening,
+		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = nothing,
 	},
 	[LY_DST_COPY] = {
 		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = nothing,
@@ -369,6 +421,7 @@ static handler *const table[LY_DST_STATES][LY_DST_KINDS] = {
 		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = lost_copying,
 		[LY_DST_BROKEN] = on_broken,	[LY_DST_GONE] = gone_early,
 		[LY_DST_DROP] = on_drop,	[LY_DST_TICK] = tick_copy,
+		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = nothing,
 	},
 	[LY_DST_LOADING] = { /* whole: LOST does not matter any more */
 		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = nothing,
@@ -377,6 +430,7 @@ static handler *const table[LY_DST_STATES][LY_DST_KINDS] = {
 		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = nothing,
 		[LY_DST_BROKEN] = on_broken,	[LY_DST_GONE] = gone_early,
 		[LY_DST_DROP] = on_drop,	[LY_DST_TICK] = tick_loading,
+		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = nothing,
 	},
 	[LY_DST_CLAIMING] = { /* D3 */
 		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = nothing,
@@ -385,14 +439,25 @@ static handler *const table[LY_DST_STATES][LY_DST_KINDS] = {
 		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = nothing,
 		[LY_DST_BROKEN] = nothing,	[LY_DST_GONE] = gone_late,
 		[LY_DST_DROP] = on_drop,	[LY_DST_TICK] = tick_claiming,
+		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = on_fenced,
 	},
-	[LY_DST_RESUMING] = { /* granted: there is no way back */
+	[LY_DST_TAKING] = { /* granted: there is no way back */
+		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = nothing,
+		[LY_DST_FIN] = nothing,		[LY_DST_STATUS] = on_status,
+		[LY_DST_HINT] = nothing,	[LY_DST_GRANTED] = nothing,
+		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = nothing,
+		[LY_DST_BROKEN] = nothing,	[LY_DST_GONE] = gone_late,
+		[LY_DST_DROP] = nothing,	[LY_DST_TICK] = tick_taking,
+		[LY_DST_HOOKED] = on_hooked,	[LY_DST_FENCED] = on_fenced,
+	},
+	[LY_DST_RESUMING] = {
 		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = nothing,
 		[LY_DST_FIN] = nothing,		[LY_DST_STATUS] = on_status,
 		[LY_DST_HINT] = nothing,	[LY_DST_GRANTED] = nothing,
 		[LY_DST_RESUMED] = on_resumed,	[LY_DST_LOST] = nothing,
 		[LY_DST_BROKEN] = nothing,	[LY_DST_GONE] = gone_late,
 		[LY_DST_DROP] = nothing,	[LY_DST_TICK] = tick_resuming,
+		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = on_fenced,
 	},
 	[LY_DST_QUITTING] = {
 		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = nothing,
@@ -401,6 +466,7 @@ static handler *const table[LY_DST_STATES][LY_DST_KINDS] = {
 		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = nothing,
 		[LY_DST_BROKEN] = nothing,	[LY_DST_GONE] = gone_quitting,
 		[LY_DST_DROP] = nothing,	[LY_DST_TICK] = nothing,
+		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = nothing,
 	},
 	[LY_DST_OVER] = {
 		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = nothing,
@@ -409,6 +475,7 @@ static handler *const table[LY_DST_STATES][LY_DST_KINDS] = {
 		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = nothing,
 		[LY_DST_BROKEN] = nothing,	[LY_DST_GONE] = nothing,
 		[LY_DST_DROP] = nothing,	[LY_DST_TICK] = nothing,
+		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = nothing,
 	},
 };
 

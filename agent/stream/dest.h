@@ -3,7 +3,8 @@
  * One migration at its destination, from a QEMU that waits for memory until
  * the guest runs here or that QEMU is gone. Pure.
  *
- *   OPENING -> LISTENING -> COPY -> LOADING -> CLAIMING -> RESUMING -> OVER
+ *   OPENING -> LISTENING -> COPY -> LOADING -> CLAIMING -> TAKING -> RESUMING
+ *     -> OVER
  *        any failure before CLAIM is asked, DROP, a refusal: QUITTING -> OVER
  *
  * What must be true for "a VM runs in one place" and "nothing runs
@@ -16,6 +17,9 @@
  *    manager's DROP, or by itself: the home may have granted it already.
  * D4 a guest that is seen running before is an alarm, is stopped, and is
  *    never claimed.
+ * D5 the guest is started only after the operator's hook on-claim has come to a
+ *    good end; it is tried until it does.
+ * D6 once the home has fenced us the guest is not started.
  */
 #ifndef LY_AGENT_STREAM_DEST_H
 #define LY_AGENT_STREAM_DEST_H
@@ -34,6 +38,7 @@ enum ly_dest_state {
 	LY_DST_COPY,
 	LY_DST_LOADING,
 	LY_DST_CLAIMING,
+	LY_DST_TAKING, /* on-claim runs, again and again if it fails */
 	LY_DST_RESUMING,
 	LY_DST_QUITTING,
 	LY_DST_OVER,
@@ -53,6 +58,8 @@ enum ly_dest_kind {
 	LY_DST_BROKEN,	/* QEMU's socket is gone: `text` */
 	LY_DST_GONE,	/* QEMU has ended: `text` */
 	LY_DST_DROP,	/* by the manager */
+	LY_DST_HOOKED,	/* answer to HOOK: `ok`, else `text` */
+	LY_DST_FENCED,	/* by the home, outside of any answer of its */
 	LY_DST_TICK,
 	LY_DST_KINDS
 };
@@ -71,6 +78,7 @@ enum ly_dest_act {
 	LY_DST_DO_LISTENING, /* tell the owner */
 	LY_DST_DO_POLL,	     /* query-migrate, query-status; then STATUS */
 	LY_DST_DO_CLAIM,     /* ask the home; then GRANTED */
+	LY_DST_DO_HOOK,	     /* on-claim; then HOOKED */
 	LY_DST_DO_CONT,	     /* cont, query-status; then RESUMED */
 	LY_DST_DO_STOP,	     /* a guest that must not run */
 	LY_DST_DO_READY,     /* to the source: `rc` */
@@ -103,7 +111,8 @@ struct ly_dest_todos {
 struct ly_dest_core {
 	enum ly_dest_state state;
 	bool whole, completed, claimed;
-	bool polling, again, alarmed;
+	bool polling, again, alarmed, hooking;
+	uint64_t hook_wait_ms; /* until on-claim is tried again; 0: not yet */
 	uint64_t now_ms, since_ms, poll_ms;
 	enum ly_rc rc;
 	char why[200];

@@ -3,8 +3,9 @@
  * One migration at its source, from the connection to the destination until
  * the guest either runs on here or has gone. Pure.
  *
- *   DIAL -> SETUP -> COPY -> STOPPING -> FINISH -> WAIT -> ASK -> QUIT -> OVER
- *             any failure before RELEASE:  UNDO -> RESUME -> OVER
+ *   DIAL -> SETUP -> COPY -> STOPPING -> LETGO -> FINISH -> WAIT -> ASK -> QUIT
+ *     -> OVER
+ *             any failure before RELEASE:  UNDO -> [REGAIN] -> RESUME -> OVER
  *             any failure after:           ASK -> (aborted) UNDO -> ...
  *
  * What must be true for "a VM runs in one place":
@@ -21,6 +22,10 @@
  *    answer to one would be written into guest memory after that was sent.
  *    So QEMU is told to wait there (pause-before-switchover) until the TPM
  *    is quiet.
+ * S5 the operator's hook on-release has come to a good end before RELEASE is
+ *    asked; and once it was begun, the guest is started again here only after
+ *    on-abort has come to one. The two never run at once.
+ * S6 once the home has fenced us the guest is not started again.
  *
  * When to stop the guest: after the first pass over its memory, as soon as
  * what remains fits into `downtime_ms` at the rate measured. A guest that
@@ -54,10 +59,12 @@ enum ly_source_state {
 	LY_SRC_SETUP,
 	LY_SRC_COPY,
 	LY_SRC_STOPPING,
+	LY_SRC_LETGO, /* on-release runs */
 	LY_SRC_FINISH,
 	LY_SRC_WAIT,
 	LY_SRC_ASK,
 	LY_SRC_UNDO,
+	LY_SRC_REGAIN, /* on-abort runs, again and again if it fails */
 	LY_SRC_RESUME,
 	LY_SRC_QUIT,
 	LY_SRC_OVER,
@@ -79,6 +86,8 @@ enum ly_source_kind {
 	LY_SRC_LOST,	 /* the connection or QEMU's socket is gone: `text` */
 	LY_SRC_GONE,	 /* QEMU has ended: `text` */
 	LY_SRC_CALLOFF,	 /* by the manager */
+	LY_SRC_HOOKED,	 /* answer to HOOK: `ok`, else `text` */
+	LY_SRC_FENCED,	 /* by the home, outside of any answer of its */
 	LY_SRC_TICK,
 	LY_SRC_KINDS
 };
@@ -104,6 +113,7 @@ enum ly_source_act {
 	LY_SRC_DO_CONTINUE, /* migrate-continue */
 	LY_SRC_DO_LIFT,	    /* limits of bandwidth and downtime */
 	LY_SRC_DO_STOPPED,  /* tell the owner; `flag`: we won the race */
+	LY_SRC_DO_HOOK,	    /* on-release, or with `flag` on-abort */
 	LY_SRC_DO_RELEASE,  /* ask the home; then RELEASED */
 	LY_SRC_DO_FIN,
 	LY_SRC_DO_ASK,	  /* the home; `flag`: abort; then FATE */
@@ -120,6 +130,7 @@ enum ly_source_end {
 	LY_SOURCE_MOVED,  /* the home says so; our QEMU is gone */
 	LY_SOURCE_STAYED, /* the guest is here as before */
 	LY_SOURCE_DEAD,	  /* QEMU ended, and the VM is not elsewhere */
+	LY_SOURCE_FENCED, /* it stands still here, for it is elsewhere */
 };
 
 struct ly_source_todo {
@@ -144,8 +155,10 @@ struct ly_source_core {
 	bool migrating, asked_stop, won, asked_release, released, completed,
 	    ended, ready, gone;
 	bool continued;
-	unsigned quiet; /* STATUSes in a row that said so */
-	bool abort;	/* what ASK says */
+	bool hooked, hooking, regained, fenced;
+	uint64_t hook_wait_ms; /* until on-abort is tried again; 0: not yet */
+	unsigned quiet;	       /* STATUSes in a row that said so */
+	bool abort;	       /* what ASK says */
 	/* time */
 	uint64_t now_ms, since_ms; /* since: in this state */
 	uint64_t poll_ms, ask_ms, ask_wait_ms;

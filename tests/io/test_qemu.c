@@ -233,6 +233,14 @@ is_quiet(void *arg)
 }
 
 static void
+hook(void *arg, bool regain)
+{
+	(void)arg;
+	(void)regain;
+	ly_source_hooked(lab.source, true, "");
+}
+
+static void
 on_stopping(void *arg)
 {
 	(void)arg;
@@ -336,6 +344,13 @@ claim(void *arg, uint64_t n)
 }
 
 static void
+hook_dest(void *arg)
+{
+	(void)arg;
+	ly_dest_hooked(lab.dest, true, "");
+}
+
+static void
 on_dest_over(void *arg, const struct ly_dest_result *r)
 {
 	(void)arg;
@@ -350,6 +365,7 @@ static const struct ly_source_ops source_ops = {
 	.is_quiet = is_quiet,
 	.on_stopping = on_stopping,
 	.on_stopped = on_stopped,
+	.hook = hook,
 	.release = release,
 	.query = query,
 	.seq = seq,
@@ -361,6 +377,7 @@ static const struct ly_source_ops source_ops = {
 static const struct ly_dest_ops dest_ops = {
 	.on_listening = on_listening,
 	.claim = claim,
+	.hook = hook_dest,
 	.on_alarm = on_alarm,
 	.on_over = on_dest_over,
 };

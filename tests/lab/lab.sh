@@ -12,6 +12,7 @@
 #	lab_cli north vm list		lanyard, talking to that site
 #
 # Everything started is stopped by pid at exit. Ports are of the loopback.
+# LAB_AGENT=LINES goes into [agent] of every host added after it is set.
 # LAB_RTT=MS puts a relay before every host and manager that others dial.
 
 : "${BUILD:=build}"
@@ -219,6 +220,7 @@ lab_host() {
 	manager = 127.0.0.1:$(cat "$LAB/$1/port")
 	state = $LAB/$2/state
 	run = $LAB/$2/run
+	${LAB_AGENT:-}
 	CONF
 	lab_n=0
 	while [ $lab_n -lt "${3:-1}" ]; do

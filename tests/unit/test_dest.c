@@ -7,12 +7,23 @@ static struct ly_dest_todos todo; /* of the last step */
 static uint64_t now;
 static unsigned done[LY_DST_DO_OVER + 1]; /* since begin() */
 
+static bool slow_hooks; /* the test answers HOOK itself */
+
+/* Who has no hooks has them answered at once. */
 static void
 step(struct ly_dest_event ev)
 {
+	bool hook = false;
+
 	todo.n = 0;
 	ev.now_ms = now;
 	ly_dest_step(&d, &ev, &todo);
+	for (unsigned i = 0; i < todo.n; i++)
+		hook |= todo.act[i].act == LY_DST_DO_HOOK;
+	ev.kind = LY_DST_HOOKED;
+	ev.ok = true;
+	if (hook && !slow_hooks)
+		ly_dest_step(&d, &ev, &todo);
 	for (unsigned i = 0; i < todo.n; i++)
 		done[todo.act[i].act]++;
 }
@@ -61,6 +72,7 @@ static void
 begin(void)
 {
 	now = 1000;
+	slow_hooks = false;
 	memset(done, 0, sizeof(done));
 	todo.n = 0;
 	ly_dest_init(&d, now, &todo);
@@ -275,6 +287,64 @@ TEST(nobody_is_waited_for_without_a_limit_before_the_claim)
 	want_given_up(LY_OUTSIDE, "does not finish loading");
 }
 
+/* ---- the hook, and a fence ---- */
+
+static void
+begin_hook(void)
+{
+	begin_claim();
+	slow_hooks = true;
+	granted(LY_OK);
+	WANT_INT(d.state, LY_DST_TAKING);
+	WANT(said(LY_DST_DO_HOOK));
+	WANT_INT(done[LY_DST_DO_CONT], 0);
+}
+
+TEST(the_guest_runs_only_after_on_claim)
+{
+	begin_hook();
+	tick(60000);
+	WANT_INT(todo.n, 0);
+	tell(LY_DST_HOOKED);
+	WANT(said(LY_DST_DO_CONT));
+	WANT_INT(done[LY_DST_DO_HOOK], 1);
+}
+
+TEST(an_on_claim_that_fails_keeps_the_guest_paused_and_is_tried_again)
+{
+	begin_hook();
+	for (int i = 0; i < 8; i++) {
+		bad(LY_DST_HOOKED, "on-claim: status 1");
+		WANT_INT(done[LY_DST_DO_ALARM], 1);
+		tick(999);
+		WANT(!said(LY_DST_DO_HOOK));
+		tick(i < 3 ? 8000 : 30000);
+		WANT(said(LY_DST_DO_HOOK));
+		tick(60000);
+		WANT(!said(LY_DST_DO_HOOK));
+	}
+	tell(LY_DST_DROP); /* there is no way back */
+	tell(LY_DST_LOST);
+	WANT_INT(d.state, LY_DST_TAKING);
+	tell(LY_DST_HOOKED);
+	WANT(said(LY_DST_DO_CONT));
+}
+
+TEST(a_destination_that_is_fenced_does_not_start_its_guest)
+{
+	begin_claim();
+	tell(LY_DST_FENCED);
+	want_given_up(LY_FENCED, "another host");
+	begin_hook();
+	bad(LY_DST_HOOKED, "on-claim: status 1");
+	tell(LY_DST_FENCED);
+	want_given_up(LY_FENCED, "another host");
+	begin_hook();
+	tell(LY_DST_HOOKED);
+	tell(LY_DST_FENCED);
+	WANT(said(LY_DST_DO_STOP) && said(LY_DST_DO_QUIT));
+}
+
 /* ---- anything at any time ---- */
 
 static uint32_t seed;
@@ -286,7 +356,7 @@ dice(uint32_t n)
 	return (seed >> 8) % n;
 }
 
-/* Half of the time what is hoped for, or few would come far. */
+/* Most of the time what is hoped for, or few would come far. */
 static struct ly_dest_event
 any_event(void)
 {
@@ -296,12 +366,13 @@ any_event(void)
 		[LY_DST_COPY] = LY_DST_FIN,
 		[LY_DST_LOADING] = LY_DST_STATUS,
 		[LY_DST_CLAIMING] = LY_DST_GRANTED,
+		[LY_DST_TAKING] = LY_DST_HOOKED,
 		[LY_DST_RESUMING] = LY_DST_RESUMED,
 		[LY_DST_QUITTING] = LY_DST_GONE,
 	};
 
 	return (struct ly_dest_event){
-		.kind = dice(2) ? hoped[d.state] :
+		.kind = dice(3) ? hoped[d.state] :
 				  (enum ly_dest_kind)dice(LY_DST_KINDS),
 		.ok = dice(8) != 0,
 		.running = dice(20) == 0,
@@ -316,10 +387,12 @@ TEST(whatever_comes_the_guest_runs_only_when_it_is_whole_and_granted)
 
 	for (uint32_t run = 1; run <= 20000; run++) {
 		bool fin = false, completed = false, asked = false,
-		     granted_it = false, over = false;
+		     granted_it = false, over = false, hooked = false,
+		     fenced = false;
 
 		seed = run;
 		begin();
+		slow_hooks = true;
 		for (int i = 0; i < 100 && !over; i++) {
 			struct ly_dest_event ev = any_event();
 			enum ly_dest_state before = d.state;
@@ -331,14 +404,17 @@ TEST(whatever_comes_the_guest_runs_only_when_it_is_whole_and_granted)
 			    ev.status == LY_MIG_COMPLETED;
 			granted_it |= before == LY_DST_CLAIMING &&
 			    ev.kind == LY_DST_GRANTED && !ev.rc;
+			hooked |= before == LY_DST_TAKING && ev.ok &&
+			    ev.kind == LY_DST_HOOKED;
+			fenced |= asked && ev.kind == LY_DST_FENCED;
 			step(ev);
 			if (said(LY_DST_DO_CLAIM)) {
 				WANT(fin && completed && !asked);
 				asked = true;
 			}
 			if (said(LY_DST_DO_CONT))
-				WANT(granted_it);
-			if (said(LY_DST_DO_QUIT)) /* D3 */
+				WANT(granted_it && hooked && !fenced);
+			if (said(LY_DST_DO_QUIT) && !fenced) /* D3 */
 				WANT(!granted_it &&
 				    (!asked || ev.kind == LY_DST_GRANTED ||
 					ev.kind == LY_DST_DROP));
