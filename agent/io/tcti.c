@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TPM through a TCTI of tpm2-tss. The only file that speaks tss2-tcti.
+ * A VM's TPM through a TCTI of tpm2-tss.
  *
  * TCTIs block, so each has a thread, which alone uses the context. The request
  * and its answer are in `struct worker`, under its lock:
