@@ -10,9 +10,11 @@
 #define TAG_PLAIN 0x8001
 #define TAG_SESSIONS 0x8002
 #define RS_PW 0x40000009u
+#define RH_NULL 0x40000007u
 #define RH_OWNER 0x40000001u
 #define RH_ENDORSEMENT 0x4000000bu
 #define ALG_SHA256 0x000b
+#define ALG_NULL 0x0010
 #define ALG_ECDSA 0x0018
 #define ATTEST_MAGIC 0xff544347u
 #define ATTEST_QUOTE 0x8018
@@ -31,6 +33,12 @@ enum verb {
 	QUOTE,
 	RANDOM,
 	CLOCK,
+	NV_WRITE,
+	SESSION,
+	POLICY_PCR,
+	POLICY_CODE,
+	POLICY_DIGEST,
+	POLICY_RESTART,
 	VERBS
 };
 
@@ -52,6 +60,12 @@ static const struct {
 	[QUOTE] = { "Quote", 0x158, 1, false },
 	[RANDOM] = { "GetRandom", 0x17b, 0, false },
 	[CLOCK] = { "ReadClock", 0x181, 0, false },
+	[NV_WRITE] = { "NV_Write", 0x137, 1, false },
+	[SESSION] = { "StartAuthSession", 0x176, 0, true },
+	[POLICY_PCR] = { "PolicyPCR", 0x17f, 0, false },
+	[POLICY_CODE] = { "PolicyCommandCode", 0x16c, 0, false },
+	[POLICY_DIGEST] = { "PolicyGetDigest", 0x189, 0, false },
+	[POLICY_RESTART] = { "PolicyRestart", 0x180, 0, false },
 };
 
 /* One command on its way: filled by begin() and the caller, sent by run(). */
@@ -92,8 +106,10 @@ now_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/* Authorised by `session`, which ends with the command. */
 static void
-begin(struct call *k, enum verb verb, const uint32_t *handles, size_t n)
+begin_as(struct call *k, enum verb verb, const uint32_t *handles, size_t n,
+    uint32_t session)
 {
 	k->verb = verb;
 	k->rc = 0;
@@ -107,11 +123,17 @@ begin(struct call *k, enum verb verb, const uint32_t *handles, size_t n)
 		return;
 	ly_wr_u32(&k->wr, verbs[verb].auths * 9);
 	for (unsigned i = 0; i < verbs[verb].auths; i++) {
-		ly_wr_u32(&k->wr, RS_PW);
+		ly_wr_u32(&k->wr, session);
 		ly_wr_u16(&k->wr, 0); /* nonce */
 		ly_wr_u8(&k->wr, 0);  /* attributes */
 		ly_wr_u16(&k->wr, 0); /* password */
 	}
+}
+
+static void
+begin(struct call *k, enum verb verb, const uint32_t *handles, size_t n)
+{
+	begin_as(k, verb, handles, n, RS_PW);
 }
 
 static bool
@@ -133,8 +155,8 @@ exchange(struct ly_chip *c, struct call *k)
 	if (n == (ssize_t)len)
 		n = read(c->fd, k->ans, sizeof(k->ans));
 	gap_us = now_us() - start_us;
-	if (gap_us > c->max_gap_us)
-		c->max_gap_us = gap_us;
+	c->max_gap_us = ly_max(c->max_gap_us, gap_us);
+	c->round_gap_us = ly_max(c->round_gap_us, gap_us);
 	return n;
 }
 
@@ -276,8 +298,8 @@ create_primary(struct ly_chip *c, struct call *k, uint32_t hierarchy,
 	return run(c, k);
 }
 
-static bool
-flush(struct ly_chip *c, uint32_t handle)
+bool
+ly_chip_flush(struct ly_chip *c, uint32_t handle)
 {
 	struct call k;
 
@@ -296,7 +318,7 @@ ly_chip_ek(struct ly_chip *c, uint8_t digest[LY_SHA256_LEN])
 		return false;
 	pub = sized(&k.rd);
 	ly_sha256(pub, (struct ly_bytes){ 0 }, digest);
-	return done(c, &k) && flush(c, k.handle);
+	return done(c, &k) && ly_chip_flush(c, k.handle);
 }
 
 bool
@@ -397,28 +419,36 @@ ly_chip_pcr(struct ly_chip *c, unsigned pcr, uint8_t out[LY_SHA256_LEN])
 	return done(c, &k);
 }
 
-bool
-ly_chip_nv_open(struct ly_chip *c)
+/* Without a password, of 8 bytes; true as well if it is there already. */
+static bool
+nv_define(struct ly_chip *c, uint32_t index, uint32_t attributes,
+    struct ly_bytes policy)
 {
 	uint32_t owner = RH_OWNER;
-	uint64_t value;
 	struct call k;
 
 	begin(&k, NV_DEFINE, &owner, 1);
 	ly_wr_u16(&k.wr, 0); /* no password */
-	ly_wr_u16(&k.wr, 14);
-	ly_wr_u32(&k.wr, LY_CHIP_NV);
+	ly_wr_u16(&k.wr, (uint16_t)(14 + policy.len));
+	ly_wr_u32(&k.wr, index);
 	ly_wr_u16(&k.wr, ALG_SHA256);
-	ly_wr_u32(&k.wr, 0x02060016); /* counter, owner and password, no DA */
-	ly_wr_u16(&k.wr, 0);	      /* no policy */
+	ly_wr_u32(&k.wr, attributes);
+	ly_wr_u16(&k.wr, (uint16_t)policy.len);
+	ly_wr_bytes(&k.wr, policy.at, policy.len);
 	ly_wr_u16(&k.wr, 8);
-	if (run(c, &k) || k.rc == RC_NV_DEFINED) {
-		/* A start may have ended between define and increment. */
-		if (ly_chip_nv_read(c, &value))
-			return true;
-		return ly_chip_nv_increment(c);
-	}
-	return false;
+	return run(c, &k) || k.rc == RC_NV_DEFINED;
+}
+
+bool
+ly_chip_nv_open(struct ly_chip *c)
+{
+	uint64_t value;
+
+	/* counter, owner and password, no DA */
+	if (!nv_define(c, LY_CHIP_NV, 0x02060016, (struct ly_bytes){ 0 }))
+		return false;
+	/* A start may have ended between define and increment. */
+	return ly_chip_nv_read(c, &value) || ly_chip_nv_increment(c);
 }
 
 bool
@@ -430,14 +460,14 @@ ly_chip_nv_increment(struct ly_chip *c)
 	return run(c, &k);
 }
 
-bool
-ly_chip_nv_read(struct ly_chip *c, uint64_t *out)
+static bool
+nv_read(struct ly_chip *c, uint32_t index, uint32_t session, uint64_t *out)
 {
 	uint8_t value[8];
 	struct ly_rd r = ly_rd_over(value, sizeof(value));
 	struct call k;
 
-	begin(&k, NV_READ, (uint32_t[]){ LY_CHIP_NV, LY_CHIP_NV }, 2);
+	begin_as(&k, NV_READ, (uint32_t[]){ index, index }, 2, session);
 	ly_wr_u16(&k.wr, 8);
 	ly_wr_u16(&k.wr, 0);
 	if (!run(c, &k))
@@ -445,6 +475,12 @@ ly_chip_nv_read(struct ly_chip *c, uint64_t *out)
 	sized_as(&k.rd, value, sizeof(value));
 	*out = ly_rd_u64(&r);
 	return done(c, &k);
+}
+
+bool
+ly_chip_nv_read(struct ly_chip *c, uint64_t *out)
+{
+	return nv_read(c, LY_CHIP_NV, RS_PW, out);
 }
 
 bool
@@ -472,5 +508,92 @@ ly_chip_clock(struct ly_chip *c, struct ly_chip_clock *out)
 	out->clock_ms = ly_rd_u64(&k.rd);
 	out->resets = ly_rd_u32(&k.rd);
 	out->restarts = ly_rd_u32(&k.rd);
+	return done(c, &k);
+}
+
+/* ---- policy sessions ---- */
+
+bool
+ly_chip_box_open(struct ly_chip *c, const uint8_t policy[LY_SHA256_LEN],
+    uint64_t value)
+{
+	struct ly_bytes p = { policy, LY_SHA256_LEN };
+	struct call k;
+
+	/* read by policy, written by owner and password, no DA */
+	if (!nv_define(c, LY_CHIP_BOX, 0x02080006, p))
+		return false;
+	begin(&k, NV_WRITE, (uint32_t[]){ LY_CHIP_BOX, LY_CHIP_BOX }, 2);
+	ly_wr_u16(&k.wr, 8);
+	ly_wr_u64(&k.wr, value);
+	ly_wr_u16(&k.wr, 0);
+	return run(c, &k);
+}
+
+bool
+ly_chip_box_read(struct ly_chip *c, uint32_t session, uint64_t *out)
+{
+	return nv_read(c, LY_CHIP_BOX, session, out);
+}
+
+bool
+ly_chip_session(struct ly_chip *c, const uint8_t nonce[LY_CHIP_NONCE],
+    uint32_t *out)
+{
+	struct call k;
+
+	begin(&k, SESSION, (uint32_t[]){ RH_NULL, RH_NULL }, 2);
+	ly_wr_u16(&k.wr, LY_CHIP_NONCE);
+	ly_wr_bytes(&k.wr, nonce, LY_CHIP_NONCE);
+	ly_wr_u16(&k.wr, 0); /* no salt */
+	ly_wr_u8(&k.wr, 1);  /* a policy session */
+	ly_wr_u16(&k.wr, ALG_NULL);
+	ly_wr_u16(&k.wr, ALG_SHA256);
+	if (!run(c, &k))
+		return false;
+	*out = k.handle;
+	return true;
+}
+
+bool
+ly_chip_policy_pcr(struct ly_chip *c, uint32_t session, uint32_t mask)
+{
+	struct call k;
+
+	begin(&k, POLICY_PCR, &session, 1);
+	ly_wr_u16(&k.wr, 0); /* whatever they are now */
+	pcr_select(&k.wr, mask);
+	return run(c, &k);
+}
+
+bool
+ly_chip_policy_code(struct ly_chip *c, uint32_t session, uint32_t code)
+{
+	struct call k;
+
+	begin(&k, POLICY_CODE, &session, 1);
+	ly_wr_u32(&k.wr, code);
+	return run(c, &k);
+}
+
+bool
+ly_chip_policy_restart(struct ly_chip *c, uint32_t session)
+{
+	struct call k;
+
+	begin(&k, POLICY_RESTART, &session, 1);
+	return run(c, &k);
+}
+
+bool
+ly_chip_policy_digest(struct ly_chip *c, uint32_t session,
+    uint8_t out[LY_SHA256_LEN])
+{
+	struct call k;
+
+	begin(&k, POLICY_DIGEST, &session, 1);
+	if (!run(c, &k))
+		return false;
+	sized_as(&k.rd, out, LY_SHA256_LEN);
 	return done(c, &k);
 }

@@ -16,6 +16,7 @@
 #include "tests/guest/sha256.h"
 
 #define LY_CHIP_NV 0x01800001u /* our counter, in the owner hierarchy */
+#define LY_CHIP_BOX 0x01800002u /* 8 bytes that a policy opens */
 #define LY_CHIP_NONCE 16
 #define LY_CHIP_MAX 4096 /* of a command and of an answer */
 
@@ -27,6 +28,7 @@ struct ly_chip {
 	uint64_t commands; /* answered ones, whatever the rc */
 	uint64_t retries;
 	uint64_t max_gap_us; /* longest wait for one answer */
+	uint64_t round_gap_us; /* the same; for the caller to begin anew */
 	bool lost;	     /* no answer to the last command at all */
 	const char *what;
 	char why[64];
@@ -67,6 +69,27 @@ LY_MUST bool ly_chip_pcr(struct ly_chip *c, unsigned pcr,
 LY_MUST bool ly_chip_nv_open(struct ly_chip *c);
 LY_MUST bool ly_chip_nv_increment(struct ly_chip *c);
 LY_MUST bool ly_chip_nv_read(struct ly_chip *c, uint64_t *out);
+
+/* Defines the box unless it is there, and puts `value` into it. */
+LY_MUST bool ly_chip_box_open(struct ly_chip *c,
+    const uint8_t policy[LY_SHA256_LEN], uint64_t value);
+/* Ends the session, if the TPM finds it good enough. */
+LY_MUST bool ly_chip_box_read(struct ly_chip *c, uint32_t session,
+    uint64_t *out);
+
+/* A policy session, neither bound nor salted; it stays loaded until it is
+ * used or flushed, and a TPM has room for few. */
+LY_MUST bool ly_chip_session(struct ly_chip *c,
+    const uint8_t nonce[LY_CHIP_NONCE], uint32_t *out);
+LY_MUST bool ly_chip_policy_pcr(struct ly_chip *c, uint32_t session,
+    uint32_t mask);
+LY_MUST bool ly_chip_policy_code(struct ly_chip *c, uint32_t session,
+    uint32_t code);
+LY_MUST bool ly_chip_policy_restart(struct ly_chip *c, uint32_t session);
+LY_MUST bool ly_chip_policy_digest(struct ly_chip *c, uint32_t session,
+    uint8_t out[LY_SHA256_LEN]);
+/* Of a session or of a transient object. */
+LY_MUST bool ly_chip_flush(struct ly_chip *c, uint32_t handle);
 
 LY_MUST bool ly_chip_random(struct ly_chip *c, uint8_t *out, size_t len);
 LY_MUST bool ly_chip_clock(struct ly_chip *c, struct ly_chip_clock *out);

@@ -8,10 +8,12 @@
  *
  *   console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off 8250.nr_uarts=1
  *   tsc=reliable no_timer_check [lanyard.rate=N] [lanyard.tpm=/dev/tpmrm0]
+ *   [lanyard.log=1]
  *
  * loglevel=1 keeps the kernel from printing into our records; its errors come
  * as records instead. mitigations=off saves a fifth of a slow boot without
- * KVM. lanyard.rate bounds the rounds per second (1 to 1000).
+ * KVM. lanyard.rate bounds the rounds per second (1 to 1000). lanyard.log=1
+ * adds a record of each round.
  *
  * One round is the table `steps`, done in order:
  *   PCR 11 is extended with SHA-256("lanyard-guest" | round as 8 bytes, big
@@ -19,6 +21,8 @@
  *   at the start; the NV counter 0x01800001 is incremented, read, and must be
  *   one more than before; 16 random bytes must differ from the last; the
  *   TPM's clock must not go back nor its reset and restart counts change;
+ *   every 4th round a policy session is made, compared with ours, and opens
+ *   what only it can open (session.h);
  *   every 16th round PCR 12 is extended likewise and a quote over 11 and 12
  *   must carry our nonce and the digest of our replay.
  * An extend or increment that was answered with an error may have run or not:
@@ -32,6 +36,13 @@
  *   bye       before power-off and reboot                all fields
  *   error     at once: "round", "what", "why", "up_ms"; counted in "failed"
  *   kernel    a kernel message of level error or worse: "text"
+ *   did       with lanyard.log=1, after each round, what it did: "boot", of
+ *             this start of the guest; "round", from 1 without a gap; "x11" and
+ *             "x12", the round whose digest was found in PCR 11 and 12, 0 if
+ *             none; "nv", "failed", "uses" (sessions), "gap_ms" as below but of
+ *             this round alone, and "crc", of the text before it: the sum of
+ *             its bytes, each time multiplied by 31, in hex. A line that a
+ *             console has damaged can thus be told from a wrong one.
  *   quote     "ak" (TPMT_PUBLIC), "attest", "r", "s", "nonce" in hex
  *   ek        made anew: "ek", "same" (as at the start)
  *   dirty     "mib"
@@ -41,7 +52,7 @@
  *   dead      no usable TPM at the start: "what", "why"; then power-off
  * All fields: "up_ms" since boot, "state" running or paused, "round",
  * "commands" answered, "failed" errors, "retries" after TPM_RC_RETRY,
- * "extends" of PCR 11 and "extends12", "nv" the counter, "quotes",
+ * "extends" of PCR 11 and "extends12", "nv" the counter, "quotes", "uses",
  * "max_gap_ms" longest wait for one answer by the guest's clock (it stands
  * still while the guest is stopped), "stopped_ms" longest time the TPM's clock
  * ran on without the guest's, "kernel" error messages, "dirty_mib", "pcr11",
@@ -61,29 +72,27 @@
 #include "lib/base/text.h"
 #include "tests/guest/chip.h"
 #include "tests/guest/console.h"
+#include "tests/guest/dirty.h"
 #include "tests/guest/ima.h"
+#include "tests/guest/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
+#define SESSION_EVERY 4
 #define QUOTE_EVERY 16
 #define TICK_MS 1000
 #define LOST_WAIT_MS 100  /* after a round with an unanswered command */
 #define TPM_WAIT_MS 10000 /* for the driver, at the start */
 #define DIRTY_MAX_MIB 128 /* more is refused */
 #define EXEC_MAX 1000	  /* more are refused */
-#define DIRTY_SLICES 100  /* of a second */
-#define PAGE 4096
 
 /* A value that only our own commands change. `unsure`: the last one may have
  * run or not. */
@@ -92,19 +101,14 @@ struct pcr {
 	const char *label;
 	uint8_t value[LY_SHA256_LEN], next[LY_SHA256_LEN];
 	uint64_t extends;
+	uint64_t sent; /* the round of the last extend */
+	uint64_t did;  /* the same once it is known to have run; told, then 0 */
 	bool unsure;
 };
 
 struct counter {
 	uint64_t value;
 	bool unsure;
-};
-
-struct dirty {
-	pthread_t thread;
-	atomic_bool stop;
-	uint8_t *mem;
-	size_t mib;
 };
 
 struct guest {
@@ -114,13 +118,15 @@ struct guest {
 	struct counter nv;
 	struct ly_chip_clock clock;
 	uint64_t clock_at_ms; /* our time of that */
-	struct dirty dirty;
+	struct ly_session session;
+	struct ly_dirty dirty;
+	char boot[9];
 	uint8_t ek[LY_SHA256_LEN], random[16];
 	uint64_t round, failed, quotes, kernel_errors, stopped_ms;
 	uint64_t tick_at_ms, round_at_ms;
 	uint64_t round_every_ms; /* 0: as fast as it goes */
 	int kmsg;
-	bool paused;
+	bool paused, logs;
 };
 
 static uint64_t
@@ -152,14 +158,40 @@ say_all(struct guest *g, const char *event, const char *tag)
 	    "%s%s%s\"up_ms\":%lu,\"state\":\"%s\",\"round\":%lu,"
 	    "\"commands\":%lu,\"failed\":%lu,\"retries\":%lu,"
 	    "\"extends\":%lu,\"extends12\":%lu,\"nv\":%lu,\"quotes\":%lu,"
+	    "\"uses\":%lu,"
 	    "\"max_gap_ms\":%lu,\"stopped_ms\":%lu,\"kernel\":%lu,"
 	    "\"dirty_mib\":%zu,"
 	    "\"pcr11\":\"%s\",\"pcr12\":\"%s\",\"ek\":\"%s\"",
 	    tag ? "\"tag\":\"" : "", tag ? tag : "", tag ? "\"," : "", now_ms(),
 	    g->paused ? "paused" : "running", g->round, g->chip.commands,
 	    g->failed, g->chip.retries, g->pcr11.extends, g->pcr12.extends,
-	    g->nv.value, g->quotes, g->chip.max_gap_us / 1000, g->stopped_ms,
+	    g->nv.value, g->quotes, g->session.uses, g->chip.max_gap_us / 1000, g->stopped_ms,
 	    g->kernel_errors, g->dirty.mib, p11, p12, ek);
+}
+
+static unsigned
+crc_of(const char *text)
+{
+	unsigned crc = 0;
+
+	for (; *text; text++)
+		crc = crc * 31 + (unsigned char)*text;
+	return crc;
+}
+
+static void
+say_did(struct guest *g)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text),
+	    "\"boot\":\"%s\",\"round\":%lu,\"x11\":%lu,\"x12\":%lu,"
+	    "\"nv\":%lu,\"failed\":%lu,\"uses\":%lu,\"gap_ms\":%lu",
+	    g->boot, g->round, g->pcr11.did, g->pcr12.did, g->nv.value,
+	    g->failed, g->session.uses, g->chip.round_gap_us / 1000);
+	ly_console_say(&g->con, "did", "%s,\"crc\":\"%08x\"", text,
+	    crc_of(text));
+	g->pcr11.did = g->pcr12.did = g->chip.round_gap_us = 0;
 }
 
 static bool
@@ -210,6 +242,13 @@ hear_kernel(struct guest *g)
 /* ---- one round ---- */
 
 static void
+ran(struct pcr *p)
+{
+	p->extends++;
+	p->did = p->sent;
+}
+
+static void
 step_extend(struct guest *g, struct pcr *p)
 {
 	uint8_t n[8], digest[LY_SHA256_LEN];
@@ -221,13 +260,14 @@ step_extend(struct guest *g, struct pcr *p)
 	ly_sha256(bytes(p->label, strlen(p->label)), bytes(n, 8), digest);
 	ly_sha256(bytes(p->value, LY_SHA256_LEN), bytes(digest, LY_SHA256_LEN),
 	    p->next);
+	p->sent = g->round;
 	p->unsure = !ly_chip_extend(&g->chip, p->n, digest);
 	if (p->unsure) {
 		chip_failed(g);
 		return;
 	}
 	memcpy(p->value, p->next, LY_SHA256_LEN);
-	p->extends++;
+	ran(p);
 }
 
 static void
@@ -240,7 +280,7 @@ step_pcr_read(struct guest *g, struct pcr *p)
 		return;
 	}
 	if (p->unsure && memcmp(now, p->next, sizeof(now)) == 0)
-		p->extends++;
+		ran(p);
 	else if (memcmp(now, p->value, sizeof(now)) != 0)
 		complain(g, "PCR_Read", "not the value of our replay");
 	memcpy(p->value, now, sizeof(now));
@@ -377,6 +417,16 @@ check_quote(struct guest *g)
 		complain(g, "Quote", "reset counts are not ReadClock's");
 }
 
+static void
+use_session(struct guest *g)
+{
+	if (g->pcr11.unsure || g->pcr12.unsure)
+		return;
+	if (!ly_session_use(&g->session, &g->chip, g->pcr11.value,
+		g->pcr12.value))
+		chip_failed(g);
+}
+
 static const struct {
 	unsigned every;
 	void (*run)(struct guest *g);
@@ -387,6 +437,7 @@ static const struct {
 	{ 1, nv_read },
 	{ 1, get_random },
 	{ 1, read_clock },
+	{ SESSION_EVERY, use_session },
 	{ QUOTE_EVERY, extend12 },
 	{ QUOTE_EVERY, read12 },
 	{ QUOTE_EVERY, check_quote },
@@ -406,6 +457,8 @@ round_once(struct guest *g, uint64_t now)
 		steps[i].run(g);
 		lost = lost || g->chip.lost;
 	}
+	if (g->logs)
+		say_did(g);
 	g->round_at_ms = now + (lost ? LOST_WAIT_MS : g->round_every_ms);
 }
 
@@ -478,51 +531,6 @@ on_ek(struct guest *g, const char *tag LY_UNUSED)
 		complain(g, "CreatePrimary", "the EK is another one");
 }
 
-static void *
-dirty_run(void *arg)
-{
-	struct dirty *d = arg;
-	size_t pages = d->mib * (1024 * 1024 / PAGE);
-	size_t slice = pages / DIRTY_SLICES + 1, at = 0;
-	uint64_t n = 0;
-
-	while (!atomic_load(&d->stop)) {
-		for (size_t i = 0; i < slice; i++, at = (at + 1) % pages)
-			memcpy(d->mem + at * PAGE, &(uint64_t){ ++n }, 8);
-		usleep(1000000 / DIRTY_SLICES);
-	}
-	return NULL;
-}
-
-static void
-dirty_stop(struct dirty *d)
-{
-	if (d->mib == 0)
-		return;
-	atomic_store(&d->stop, true);
-	pthread_join(d->thread, NULL);
-	munmap(d->mem, d->mib << 20);
-	d->mib = 0;
-}
-
-static bool
-dirty_start(struct dirty *d, size_t mib)
-{
-	void *mem = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (mem == MAP_FAILED)
-		return false;
-	d->mem = mem;
-	d->mib = mib;
-	atomic_store(&d->stop, false);
-	if (pthread_create(&d->thread, NULL, dirty_run, d) == 0)
-		return true;
-	munmap(mem, mib << 20);
-	d->mib = 0;
-	return false;
-}
-
 static bool
 number(struct guest *g, const char *arg, unsigned max, uint64_t *out)
 {
@@ -562,8 +570,8 @@ on_dirty(struct guest *g, const char *arg)
 
 	if (!number(g, arg, DIRTY_MAX_MIB, &mib))
 		return;
-	dirty_stop(&g->dirty);
-	if (mib > 0 && !dirty_start(&g->dirty, mib))
+	ly_dirty_stop(&g->dirty);
+	if (mib > 0 && !ly_dirty_start(&g->dirty, mib))
 		complain(g, "dirty", "no memory or no thread");
 	ly_console_say(&g->con, "dirty", "\"mib\":%zu", g->dirty.mib);
 }
@@ -675,13 +683,15 @@ mount_all(void)
 static void
 read_options(struct guest *g, char *tpm, size_t size)
 {
-	char rate[16] = "";
+	char rate[16] = "", log[4] = "";
 	uint64_t n = 0;
 
 	read_option("lanyard.tpm", tpm, size);
 	read_option("lanyard.rate", rate, sizeof(rate));
 	if (ly_parse_uint(rate, 1000, &n) == LY_OK && n > 0)
 		g->round_every_ms = 1000 / n;
+	read_option("lanyard.log", log, sizeof(log));
+	g->logs = strcmp(log, "1") == 0;
 }
 
 static bool
@@ -706,6 +716,8 @@ prepare(struct guest *g, const char *tpm)
 	    ly_chip_pcr(&g->chip, g->pcr12.n, g->pcr12.value) &&
 	    ly_chip_nv_open(&g->chip) &&
 	    ly_chip_nv_read(&g->chip, &g->nv.value) &&
+	    ly_session_open(&g->session, &g->chip) &&
+	    ly_chip_random(&g->chip, g->random, sizeof(g->random)) &&
 	    ly_chip_clock(&g->chip, &g->clock);
 }
 
@@ -761,6 +773,8 @@ main(void)
 		    g.chip.what, g.chip.why);
 		leave(&g, RB_POWER_OFF);
 	}
+	snprintf(g.boot, sizeof(g.boot), "%02x%02x%02x%02x", g.random[0],
+	    g.random[1], g.random[2], g.random[3]);
 	g.clock_at_ms = now_ms();
 	g.tick_at_ms = now_ms() + TICK_MS;
 	say_all(&g, "ready", NULL);

@@ -72,7 +72,7 @@ initrd() {
 	"${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -O2 -static -pthread -s \
 	    -Wall -Wextra -I"$top" -o "$tmp/root/init" \
 	    "$here/guest.c" "$here/chip.c" "$here/console.c" "$here/ima.c" \
-	    "$here/sha256.c" \
+	    "$here/sha256.c" "$here/session.c" "$here/dirty.c" \
 	    "$top/lib/base/cursor.c" "$top/lib/base/text.c" \
 	    "$top/lib/base/err.c"
 	find "$tmp/root" -exec touch -d @0 {} +
