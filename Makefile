@@ -12,11 +12,11 @@ say = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 # Goals that need no configuration; the others get it by themselves, and those
 # that promise to do all their set-up get the packages first.
 BARE := deps help clean distclean format format-check
-SELF := check demo bench deps
+SELF := check demo bench chaos deps
 GOALS := $(or $(MAKECMDGOALS),all)
 
 # These also build on every processor, unless told otherwise.
-ifneq ($(filter check demo bench,$(GOALS)),)
+ifneq ($(filter check demo bench chaos,$(GOALS)),)
 ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
@@ -25,7 +25,7 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all deps check unit io e2e fuzz fuzz-programs fuzz-replay rooms format \
-	format-check bench demo install uninstall clean distclean help
+	format-check bench demo chaos install uninstall clean distclean help
 
 all:
 
@@ -79,6 +79,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ))
 # Those in tests/bench/linked measure a part of ours, and are linked with it.
 BENCH_LINKED := $(patsubst tests/bench/linked/%.c,$(BUILD)/bench/%,\
 	$(wildcard tests/bench/linked/*.c))
+CHAOS := $(BUILD)/chaos/chaos
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH))
 IO_SCRIPTS := $(wildcard tests/io/*.sh)
 E2E_SCRIPTS := $(wildcard tests/e2e/*.sh)
@@ -157,6 +158,11 @@ $(BENCH_LINKED): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/linked/%.o \
 $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 	$(call link)
 
+# Nor does chaos, which is a few files; only what the guest has too.
+$(CHAOS): $(call objects,$(wildcard tests/chaos/*.c) tests/guest/sha256.c) \
+	$(BUILD)/libpure.a
+	$(call link)
+
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
 # --- tests -------------------------------------------------------------------
@@ -172,7 +178,7 @@ unit: $(UNIT_PROGRAMS)
 io: all $(IO_PROGRAMS) $(BENCH_PROGRAMS)
 	$(Q)$(RUN) $(IO_PROGRAMS) $(IO_SCRIPTS)
 
-e2e: all $(BENCH_PROGRAMS)
+e2e: all $(BENCH_PROGRAMS) $(CHAOS)
 	$(Q)$(RUN) $(E2E_SCRIPTS)
 
 fuzz-replay: $(REPLAY_PROGRAMS)
@@ -182,7 +188,7 @@ rooms: $(call objects,$(PURE))
 	$(Q)BUILD=$(BUILD) PURE_ROOMS="$(PURE_ROOMS)" NM="$(NM)" ./contrib/rooms
 
 check: deps all $(UNIT_PROGRAMS) $(REPLAY_PROGRAMS) $(IO_PROGRAMS) \
-	$(BENCH_PROGRAMS) $(call objects,$(PURE))
+	$(BENCH_PROGRAMS) $(CHAOS) $(call objects,$(PURE))
 	$(Q)PURE_ROOMS="$(PURE_ROOMS)" NM="$(NM)" $(RUN) $(UNIT_PROGRAMS) \
 	    $(REPLAY_PROGRAMS) contrib/rooms \
 	    $(IO_PROGRAMS) $(IO_SCRIPTS) $(E2E_SCRIPTS)
@@ -213,6 +219,11 @@ bench: deps all $(BENCH_PROGRAMS) $(BENCH_LINKED)
 
 demo: deps all $(BENCH_PROGRAMS)
 	$(Q)BUILD=$(abspath $(BUILD)) sh tests/lab/demo.sh
+
+# What may go wrong, at random, to real daemons and a real guest.
+chaos: deps all $(BENCH_PROGRAMS) $(CHAOS)
+	$(Q)BUILD=$(abspath $(BUILD)) MINUTES=$(MINUTES) SEED=$(SEED) \
+	    SWITCHES=$(SWITCHES) KINDS=$(KINDS) sh tests/chaos/chaos.sh
 
 # --- form --------------------------------------------------------------------
 
@@ -285,6 +296,7 @@ help:
 #? make deps           install the Debian packages that are missing
 #? make check          all tests, and all their set-up; N passed, N failed
 #? make demo           migrate a running VM between two sites, here
+#? make chaos          faults at random, for MINUTES=5, from SEED=
 #? make bench          measure against others; writes build/bench.json
 #?
 #? make unit           the tests of the pure rooms

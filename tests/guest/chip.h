@@ -15,7 +15,7 @@
 
 #include "tests/guest/sha256.h"
 
-#define LY_CHIP_NV 0x01800001u /* our counter, in the owner hierarchy */
+#define LY_CHIP_NV 0x01800001u	/* our counter, in the owner hierarchy */
 #define LY_CHIP_BOX 0x01800002u /* 8 bytes that a policy opens */
 #define LY_CHIP_NONCE 16
 #define LY_CHIP_MAX 4096 /* of a command and of an answer */
@@ -27,9 +27,9 @@ struct ly_chip {
 	size_t ak_public_len;
 	uint64_t commands; /* answered ones, whatever the rc */
 	uint64_t retries;
-	uint64_t max_gap_us; /* longest wait for one answer */
+	uint64_t max_gap_us;   /* longest wait for one answer */
 	uint64_t round_gap_us; /* the same; for the caller to begin anew */
-	bool lost;	     /* no answer to the last command at all */
+	bool lost;	       /* no answer to the last command at all */
 	const char *what;
 	char why[64];
 };

@@ -165,8 +165,8 @@ say_all(struct guest *g, const char *event, const char *tag)
 	    tag ? "\"tag\":\"" : "", tag ? tag : "", tag ? "\"," : "", now_ms(),
 	    g->paused ? "paused" : "running", g->round, g->chip.commands,
 	    g->failed, g->chip.retries, g->pcr11.extends, g->pcr12.extends,
-	    g->nv.value, g->quotes, g->session.uses, g->chip.max_gap_us / 1000, g->stopped_ms,
-	    g->kernel_errors, g->dirty.mib, p11, p12, ek);
+	    g->nv.value, g->quotes, g->session.uses, g->chip.max_gap_us / 1000,
+	    g->stopped_ms, g->kernel_errors, g->dirty.mib, p11, p12, ek);
 }
 
 static unsigned

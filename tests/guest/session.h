@@ -10,9 +10,9 @@
 #include "tests/guest/chip.h"
 
 struct ly_session {
-	uint32_t handle;		/* 0: none is loaded */
-	uint8_t policy[LY_SHA256_LEN];	/* what opens the box */
-	uint64_t value;			/* what is in it */
+	uint32_t handle;	       /* 0: none is loaded */
+	uint8_t policy[LY_SHA256_LEN]; /* what opens the box */
+	uint64_t value;		       /* what is in it */
 	uint64_t uses;
 };
 

@@ -13,7 +13,8 @@
 #
 # Everything started is stopped by pid at exit. Ports are of the loopback.
 # LAB_AGENT=LINES goes into [agent] of every host added after it is set.
-# LAB_RTT=MS puts a relay before every host and manager that others dial.
+# LAB_RTT=MS puts a relay before every host and manager that others dial, and
+# LAB_RELAY=1 one that does not delay.
 
 : "${BUILD:=build}"
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
@@ -125,7 +126,7 @@ lab_port() {
 # The address others dial for 127.0.0.1:$1: sets LAB_ADDRESS.
 lab_address() {
 	LAB_ADDRESS=127.0.0.1:$1
-	[ "$LAB_RTT" != 0 ] || return 0
+	[ "$LAB_RTT" != 0 ] || [ -n "${LAB_RELAY:-}" ] || return 0
 	lab_inner=$1
 	lab_port
 	LAB_ADDRESS=127.0.0.1:$LAB_PORT
