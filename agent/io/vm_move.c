@@ -506,15 +506,9 @@ told_fenced(struct vm *vm, const struct ly_away_todo *t)
 static void
 told_lease(struct vm *vm, const struct ly_away_todo *t)
 {
-	static const char *const texts[LY_RCS] = {
-		[LY_OK] = "",
-		[LY_OUTSIDE] = "no lease: its home is out of reach, or does not"
-			       " renew it; its TPM waits",
-		[LY_FAILED] = "its TPM is in failure mode until the VM resets",
-	};
-
+	(void)t; /* the machine knows it too */
 	if (vm->state == LY_VM_RUNNING)
-		ly_vm_state(vm, LY_VM_RUNNING, texts[t->rc]);
+		ly_vm_state(vm, LY_VM_RUNNING, "");
 }
 
 void

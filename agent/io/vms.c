@@ -67,9 +67,25 @@ ly_vms_report(struct ly_vms *vms)
 		report(vm);
 }
 
+/* What should be known of a VM that runs: how it stands with its lease. */
+static const char *
+lease_text(const struct vm *vm)
+{
+	static const char *const texts[LY_RCS] = {
+		[LY_OUTSIDE] = "no lease: its home is out of reach, or does not"
+			       " renew it; its TPM waits",
+		[LY_FAILED] = "its TPM is in failure mode until the VM resets",
+	};
+	const char *text = texts[vm->core.said];
+
+	return vm->core.state == LY_AWAY_HELD && text ? text : "";
+}
+
 void
 ly_vm_state(struct vm *vm, enum ly_vmstate_kind state, const char *why)
 {
+	if (state == LY_VM_RUNNING && !*why)
+		why = lease_text(vm);
 	vm->state = state;
 	ly_copy(vm->why, sizeof(vm->why), why);
 	ly_log(LY_NOTICE, vm->name, "%s%s%s", ly_vmstate_name(state),

@@ -93,6 +93,12 @@ reload() { # HOST
 	kill -HUP "$(cat "$LAB/agent-$1.pid")"
 }
 
+# By the manager of the host it is on; its home is not asked.
+vm_why() { # VM TEXT
+	lab_cli north --json --timeout 15 vm show "$1" 2>/dev/null |
+		jq -r .why | grep -q "$2"
+}
+
 logged() { # NAME TEXT
 	grep -q "$2" "$LAB/$1.log"
 }
@@ -151,5 +157,12 @@ new_cert s1 || no "no certificate"
 reload s1
 lives 20 "agent of s1" host_up s1
 guest_runs s2 web1 || no "web1 does not run"
+
+it "a home that stands still for too long is told of where the VM is shown"
+kill -STOP "$(cat "$LAB/agent-n1.pid")"
+lives 60 "word of it" vm_why web2 "failure mode until the VM resets"
+kill -CONT "$(cat "$LAB/agent-n1.pid")"
+sleep 5
+vm_why web2 "failure mode until the VM resets" || no "and then not any more"
 
 tell
