@@ -192,10 +192,13 @@ recall_leases(struct ly_home *h, const struct ly_home_event *ev)
 
 /* The lease passes to `door`. Whoever had it before is fenced. */
 static void
-hand_over(struct ly_home *h, struct ly_home_todos *todo, ly_door door)
+hand_over(struct ly_home *h, const struct ly_home_event *ev,
+    struct ly_home_todos *todo, ly_door door)
 {
 	if (h->door && h->door != door)
 		add(todo, LY_DO_FENCE, h->door)->epoch = h->rec.epoch;
+	if (h->door && !door)
+		h->left_ms = lease_end(h, ev);
 	h->door = door;
 }
 
@@ -286,7 +289,7 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 			return;
 		}
 		h->blind = false; /* it goes on from what we say */
-		hand_over(h, todo, ev->door);
+		hand_over(h, ev, todo, ev->door);
 		say(h, ev, todo, LY_OK);
 	} else if (ticket_fits(h, ev, LY_MAY_ATTACH | LY_MAY_FORCE)) {
 		take_lease(h, ev, todo);
@@ -376,7 +379,7 @@ resume(struct ly_home *h, const struct ly_home_event *ev,
 		say(h, ev, todo, LY_MALFORMED);
 		return;
 	}
-	hand_over(h, todo, ev->door);
+	hand_over(h, ev, todo, ev->door);
 	say(h, ev, todo, LY_OK);
 }
 
@@ -556,7 +559,7 @@ claim_late(struct ly_home *h, const struct ly_home_event *ev,
 
 	if (fate == LY_FATE_CLAIMED && epoch == h->rec.epoch &&
 	    holds(h, ev->who) && h->rec.state == LY_REC_ATTACHED) {
-		hand_over(h, todo, ev->door);
+		hand_over(h, ev, todo, ev->door);
 		say(h, ev, todo, LY_OK);
 	} else {
 		say(h, ev, todo,
@@ -649,17 +652,15 @@ expire(struct ly_home *h, const struct ly_home_event *ev,
 }
 
 /* A lease that was held by another, and not given back, was taken: it may still
- * be believed in until then. One that was taken from whoever took it, before
- * that was granted it, ends no earlier than the first. */
+ * be believed in until then. If that one had taken it too, and waits, its door
+ * is shut and left_ms is of the first. */
 static void
 note_taking(struct ly_home *h, const struct ly_home_event *ev,
     const struct ly_record *was)
 {
-	uint64_t end = h->door ? lease_end(h, ev) : h->left_ms;
-
 	if (was->state != LY_REC_DETACHED &&
 	    strcmp(was->holder, h->rec.holder) != 0)
-		h->taken_ms = ly_max(h->taken_ms, end);
+		h->taken_ms = h->door ? lease_end(h, ev) : h->left_ms;
 }
 
 /* An ATTACH is on disk. */
@@ -675,12 +676,10 @@ attached(struct ly_home *h, const struct ly_home_event *ev,
 		h->tpm = LY_TPM_BROKEN;
 	note_taking(h, ev, was);
 	if (ev->boot_ms >= h->taken_ms) {
-		hand_over(h, todo, h->asker);
+		hand_over(h, ev, todo, h->asker);
 		return;
 	}
-	if (h->door)
-		h->left_ms = lease_end(h, ev);
-	hand_over(h, todo, 0); /* asked again, it is granted */
+	hand_over(h, ev, todo, 0); /* asked again, it is granted */
 }
 
 /* What follows once the record is on disk, besides the answer. */
@@ -701,7 +700,7 @@ written(struct ly_home *h, const struct ly_home_event *ev,
 	if (ev->ok && h->asked == LY_HOME_ATTACH)
 		attached(h, ev, todo, &was);
 	if (ev->ok && h->asked == LY_HOME_CLAIM)
-		hand_over(h, todo, h->asker);
+		hand_over(h, ev, todo, h->asker);
 	if (ev->ok && h->asked == LY_HOME_DETACH)
 		h->door = 0;
 	if (ev->ok && h->asked == LY_HOME_ATTACH && !h->door)

@@ -1055,6 +1055,29 @@ TEST(force_after_force_still_waits_for_the_first_holder)
 	WANT_INT(find(&w, LY_DO_GRANT)->rc, LY_OK);
 }
 
+TEST(a_holder_fenced_by_a_force_of_its_own_still_has_its_lease)
+{
+	struct world w = attached();
+	struct ly_ticket t = ticket(&w, A, LY_MAY_ATTACH | LY_MAY_FORCE);
+	struct ly_home_event ev = shows(&t, LY_HOME_ATTACH, A);
+
+	w.home.lease_ms = LEASE;
+	tell(&w, ev);
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_GONE, .door = DOOR_B });
+	at(&w, LY_HOME_WRITTEN, 1000);
+	WANT_INT(find(&w, LY_DO_FENCE)->door, DOOR_A);
+	t = ticket(&w, B, LY_MAY_ATTACH | LY_MAY_FORCE);
+	ev = shows(&t, LY_HOME_ATTACH, B);
+	ev.boot_ms = 2000;
+	tell(&w, ev);
+	at(&w, LY_HOME_WRITTEN, 2000);
+	WANT_INT(find(&w, LY_DO_GRANT)->rc, LY_BUSY);
+	ev.boot_ms = 1000 + LEASE;
+	tell(&w, ev);
+	WANT_INT(find(&w, LY_DO_GRANT)->rc, LY_OK);
+}
+
 TEST(a_home_that_was_restarted_waits_for_leases_it_has_forgotten)
 {
 	struct world w = attached();
