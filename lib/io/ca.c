@@ -7,6 +7,7 @@
  */
 #include "lib/io/ca.h"
 
+#include "lib/io/crl.h"
 #include "lib/io/file.h"
 #include "lib/wire/message.h"
 
@@ -447,19 +448,18 @@ ly_ca_read_leaf(const char *pem, char serial[LY_SERIAL_TEXT],
 	LY_AUTO(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
 	LY_AUTO(X509_free)
 	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-	struct tm tm;
 	BIGNUM *n;
 	char *hex;
 	bool good;
 
-	if (!cert || !ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm))
+	if (!cert)
 		return ssl_fail(why, "certificate");
 	n = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
 	hex = n ? BN_bn2hex(n) : NULL;
 	good = hex && ly_copy(serial, LY_SERIAL_TEXT, hex);
 	OPENSSL_free(hex);
 	BN_free(n);
-	*not_after = (uint64_t)timegm(&tm);
+	*not_after = ly_asn1_seconds(X509_get0_notAfter(cert));
 	return good ? LY_OK : ssl_fail(why, "serial number");
 }
 

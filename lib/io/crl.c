@@ -49,8 +49,8 @@ ly_crls_of(const struct ly_crls *crls, const char *site)
 
 /* ---- one CRL ---- */
 
-static uint64_t
-seconds_of(const ASN1_TIME *t)
+uint64_t
+ly_asn1_seconds(const ASN1_TIME *t)
 {
 	struct tm tm;
 	time_t when;
@@ -112,7 +112,7 @@ put(struct ly_crl *c, const char *site, X509_CRL *crl, uint8_t *der, size_t len,
 		.der = der,
 		.len = len,
 		.number = number,
-		.next_update = seconds_of(X509_CRL_get0_nextUpdate(crl)) };
+		.next_update = ly_asn1_seconds(X509_CRL_get0_nextUpdate(crl)) };
 	ly_copy(c->site, sizeof(c->site), site);
 }
 

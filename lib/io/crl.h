@@ -57,4 +57,7 @@ const struct ly_crl *ly_crls_of(const struct ly_crls *crls, const char *site);
 const char *ly_crls_stale(struct ly_crls *crls, uint64_t now_s);
 void ly_crls_fini(struct ly_crls *crls);
 
+/* Seconds since 1970; 0 for what is no time, or before. */
+uint64_t ly_asn1_seconds(const ASN1_TIME *t);
+
 #endif

@@ -9,18 +9,15 @@
  * and swaps. Connections of before keep the SSL objects they were made with,
  * and end at the notAfter of those.
  */
-#include "lib/io/identity.h"
+#include "lib/io/identity_int.h"
 
-#include "lib/io/crl.h"
 #include "lib/io/file.h"
 #include "lib/io/log.h"
 
 #include <dirent.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/hmac.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,117 +26,28 @@
 #include <time.h>
 
 #define FILE_MOST (64u * 1024)
-#define PATH_MOST 512
-#define SITES_MOST 64  /* pinned sites; more is an error at start */
-#define CAS_MOST 4     /* of one site: the CA, and its next one */
-#define CHAIN_MOST 4   /* certificates behind our own leaf */
-#define DEPTH_MOST 3   /* of intermediates in a peer's chain */
-#define LEAF_MOST 2048 /* bytes of a signer's certificate */
-#define SIG_MOST 80    /* bytes of a DER ECDSA P-256 signature */
+#define CHAIN_MOST 4 /* certificates behind our own leaf */
+#define DEPTH_MOST 3 /* of intermediates in a peer's chain */
 
 static const char suites[] =
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-static const char sig_prefix[] = "lanyard-sig-v1"; /* its NUL is signed too */
 
 LY_AUTO_FOR(BIO_free_all, BIO)
 LY_AUTO_FOR(X509_free, X509)
 LY_AUTO_FOR(X509_STORE_free, X509_STORE)
 LY_AUTO_FOR(X509_STORE_CTX_free, X509_STORE_CTX)
 LY_AUTO_FOR(GENERAL_NAMES_free, GENERAL_NAMES)
-LY_AUTO_FOR(EVP_MD_CTX_free, EVP_MD_CTX)
 LY_AUTO_FOR(SSL_CTX_free, SSL_CTX)
-
-struct site {
-	char name[LY_NAME_MAX];
-	X509 *ca[CAS_MOST];
-	unsigned cas_n;
-};
-
-struct keys {
-	X509 *leaf;
-	uint8_t leaf_der[LEAF_MOST];
-	size_t leaf_len;
-	EVP_PKEY *key;
-	STACK_OF(X509) *chain; /* behind the leaf, as the file has it */
-	struct site site[SITES_MOST];
-	unsigned sites_n;
-	X509_STORE *store; /* every pinned CA */
-	SSL_CTX *ctx[2];   /* dialling, listening */
-	struct ly_peer self;
-};
-
-struct ly_identity {
-	char cert[PATH_MOST], key[PATH_MOST], trust[PATH_MOST];
-	struct keys *keys;
-	struct ly_crls crls;
-};
-
-/* ---- names ---- */
-
-enum ly_rc
-ly_spiffe_parse(const char *id, struct ly_peer *out, struct ly_why *why)
-{
-	static const char scheme[] = "spiffe://";
-	static const struct {
-		const char *word;
-		enum ly_role role;
-	} roles[] = { { "/host/", LY_ROLE_HOST },
-		{ "/manager/", LY_ROLE_MANAGER } };
-	struct ly_peer p = { 0 };
-	const char *site = id + strlen(scheme), *path;
-
-	if (strncmp(id, scheme, strlen(scheme)) != 0 ||
-	    !ly_copy(p.id, sizeof(p.id), id))
-		return ly_fail(why, LY_MALFORMED, "not a SPIFFE id of ours");
-	path = strchr(site, '/');
-	if (!path ||
-	    !ly_print(p.site, sizeof(p.site), "%.*s", (int)(path - site),
-		site) ||
-	    !ly_name_good(p.site))
-		return ly_fail(why, LY_MALFORMED, "%s: bad site", p.id);
-	for (size_t i = 0; i < LY_COUNT(roles); i++) {
-		size_t n = strlen(roles[i].word);
-
-		if (strncmp(path, roles[i].word, n) != 0)
-			continue;
-		p.role = roles[i].role;
-		if (!ly_copy(p.name, sizeof(p.name), path + n) ||
-		    !ly_name_good(p.name))
-			return ly_fail(why, LY_MALFORMED, "%s: bad name", p.id);
-		*out = p;
-		return LY_OK;
-	}
-	return ly_fail(why, LY_MALFORMED, "%s: neither host nor manager", p.id);
-}
-
-void
-ly_spiffe_host(const char *site, const char *name, char out[LY_SPIFFE_MAX])
-{
-	ly_print(out, LY_SPIFFE_MAX, "spiffe://%s/host/%s", site, name);
-}
 
 /* ---- certificates ---- */
 
-/* The newest error of OpenSSL's queue, in its words; empties the queue. */
-static const char *
-ssl_says(void)
+const char *
+ly_ssl_says(void)
 {
 	const char *text = ERR_reason_error_string(ERR_peek_last_error());
 
 	ERR_clear_error();
 	return text ? text : "no reason given";
-}
-
-static uint64_t
-seconds_of(const ASN1_TIME *t)
-{
-	struct tm tm;
-	time_t when;
-
-	if (!t || !ASN1_TIME_to_tm(t, &tm))
-		return 0;
-	when = timegm(&tm);
-	return when > 0 ? (uint64_t)when : 0;
 }
 
 /* The one URI of a leaf; LY_REFUSED if it has any other SAN, or none. */
@@ -207,7 +115,7 @@ read_leaf(X509 *leaf, struct ly_peer *out, struct ly_why *why)
 	if (!(X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE))
 		return ly_fail(why, LY_REFUSED,
 		    "%s: its key may not sign (keyUsage)", uri);
-	out->not_after = seconds_of(X509_get0_notAfter(leaf));
+	out->not_after = ly_asn1_seconds(X509_get0_notAfter(leaf));
 	return read_serial(leaf, out, why);
 }
 
@@ -299,7 +207,7 @@ read_certs(const char *path, X509 **to, unsigned most, unsigned *n,
 	    (*n == 0 ||
 		ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE))
 		rc = ly_fail(why, LY_OUTSIDE, "%s: not PEM certificates (%s)",
-		    path, ssl_says());
+		    path, ly_ssl_says());
 	ERR_clear_error();
 	BIO_free(bio);
 	free(buf);
@@ -313,8 +221,8 @@ no_passphrase(char *buf, int size, int rwflag, void *arg)
 	return -1;
 }
 
-static enum ly_rc
-check_p256(EVP_PKEY *key, const char *what, struct ly_why *why)
+enum ly_rc
+ly_key_is_p256(EVP_PKEY *key, const char *what, struct ly_why *why)
 {
 	char group[32] = "";
 
@@ -348,8 +256,8 @@ read_key(const char *path, EVP_PKEY **out, struct ly_why *why)
 	free(buf);
 	if (!key)
 		return ly_fail(why, LY_OUTSIDE, "%s: not a private key (%s)",
-		    path, ssl_says());
-	rc = check_p256(key, path, why);
+		    path, ly_ssl_says());
+	rc = ly_key_is_p256(key, path, why);
 	if (rc != LY_OK)
 		EVP_PKEY_free(key);
 	else
@@ -400,7 +308,7 @@ pin(struct keys *k, const char *dir, const char *file, struct ly_why *why)
 			    "%s: not a self-signed CA certificate", path);
 		else if (!X509_STORE_add_cert(k->store, s->ca[i]))
 			rc = ly_fail(why, LY_OUTSIDE, "%s: %s", path,
-			    ssl_says());
+			    ly_ssl_says());
 	}
 	ERR_clear_error();
 	return rc;
@@ -515,7 +423,7 @@ ctx_new(const struct keys *k, SSL_CTX **out, struct ly_why *why)
 
 	if (!ctx || !ctx_secure(ctx) ||
 	    SSL_CTX_use_cert_and_key(ctx, k->leaf, k->key, k->chain, 1) != 1)
-		return ly_fail(why, LY_OUTSIDE, "TLS: %s", ssl_says());
+		return ly_fail(why, LY_OUTSIDE, "TLS: %s", ly_ssl_says());
 	SSL_CTX_set1_cert_store(ctx, k->store);
 	*out = ly_take(ctx);
 	return LY_OK;
@@ -695,7 +603,7 @@ ly_identity_ctx(struct ly_identity *ids, bool listening, SSL_CTX **out,
 	SSL_CTX *ctx = ids->keys->ctx[listening];
 
 	if (!SSL_CTX_up_ref(ctx))
-		return ly_fail(why, LY_OUTSIDE, "TLS: %s", ssl_says());
+		return ly_fail(why, LY_OUTSIDE, "TLS: %s", ly_ssl_says());
 	*out = ctx;
 	return LY_OK;
 }
@@ -717,160 +625,23 @@ ly_identity_peer(struct ly_identity *ids, SSL *ssl, struct ly_peer *out,
 	if (rc != LY_OK)
 		return rc;
 	/* A connection outlives neither side's certificate. */
-	own = seconds_of(X509_get0_notAfter(SSL_get_certificate(ssl)));
+	own = ly_asn1_seconds(X509_get0_notAfter(SSL_get_certificate(ssl)));
 	if (own < p.not_after)
 		p.not_after = own;
 	*out = p;
 	return LY_OK;
 }
 
-/* ---- signed objects ---- */
-
-static void
-digest_in(EVP_MD_CTX *md, bool sign, uint16_t type, const uint8_t *tagged,
-    size_t len, int *ok)
-{
-	uint8_t t[2] = { (uint8_t)(type >> 8), (uint8_t)type };
-	const struct ly_bytes part[] = {
-		{ (const uint8_t *)sig_prefix, sizeof(sig_prefix) },
-		{ t, sizeof(t) },
-		{ tagged, len },
-	};
-
-	for (size_t i = 0; *ok == 1 && i < LY_COUNT(part); i++)
-		*ok = sign ?
-		    EVP_DigestSignUpdate(md, part[i].at, part[i].len) :
-		    EVP_DigestVerifyUpdate(md, part[i].at, part[i].len);
-}
-
-static void
-put_part(struct ly_wr *w, const void *at, size_t len)
-{
-	ly_wr_u32(w, (uint32_t)len);
-	ly_wr_bytes(w, at, len);
-}
-
 enum ly_rc
-ly_sign(struct ly_identity *ids, uint16_t type, const uint8_t *tagged,
-    size_t len, uint8_t *out, size_t *out_len, struct ly_why *why)
+ly_leaf_verify(const struct ly_identity *ids, X509 *leaf, struct ly_peer *out,
+    struct ly_why *why)
 {
-	LY_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *md = EVP_MD_CTX_new();
-	const struct keys *k = ids->keys;
-	struct ly_wr w = ly_wr_over(out, *out_len);
-	uint8_t sig[SIG_MOST];
-	size_t sig_len = sizeof(sig);
-	int ok = md && EVP_DigestSignInit(md, NULL, EVP_sha256(), NULL, k->key);
-
-	digest_in(md, true, type, tagged, len, &ok);
-	if (ok != 1 || EVP_DigestSignFinal(md, sig, &sig_len) != 1)
-		return ly_fail(why, LY_OUTSIDE, "sign: %s", ssl_says());
-	put_part(&w, tagged, len);
-	put_part(&w, sig, sig_len);
-	put_part(&w, k->leaf_der, k->leaf_len);
-	if (w.bad)
-		return ly_fail(why, LY_FULL, "a signed object over %zu bytes",
-		    *out_len);
-	*out_len = ly_wr_len(&w);
-	return LY_OK;
-}
-
-static struct ly_bytes
-get_part(struct ly_rd *r)
-{
-	size_t len = ly_rd_u32(r);
-	const uint8_t *at = ly_rd_bytes(r, len);
-
-	return (struct ly_bytes){ .at = at, .len = at ? len : 0 };
-}
-
-static enum ly_rc
-check_signature(X509 *leaf, uint16_t type, struct ly_bytes tagged,
-    struct ly_bytes sig, struct ly_why *why)
-{
-	LY_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *md = EVP_MD_CTX_new();
-	EVP_PKEY *key = X509_get0_pubkey(leaf);
-	enum ly_rc rc;
-	int ok;
-
-	if (!key)
-		return ly_fail(why, LY_REFUSED, "signer's key: %s", ssl_says());
-	rc = check_p256(key, "signer", why);
-	if (rc != LY_OK)
-		return rc;
-	ok = md && EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL, key);
-	digest_in(md, false, type, tagged.at, tagged.len, &ok);
-	if (ok != 1 || EVP_DigestVerifyFinal(md, sig.at, sig.len) != 1) {
-		ERR_clear_error();
-		return ly_fail(why, LY_REFUSED, "the signature is not valid");
-	}
-	return LY_OK;
-}
-
-enum ly_rc
-ly_verify(struct ly_identity *ids, uint16_t type, const uint8_t *buf,
-    size_t len, const uint8_t **tagged, size_t *tagged_len,
-    struct ly_peer *signer, struct ly_why *why)
-{
-	struct ly_rd r = ly_rd_over(buf, len);
-	struct ly_bytes body = get_part(&r), sig = get_part(&r);
-	struct ly_bytes der = get_part(&r);
-	LY_AUTO(X509_free) X509 *leaf = NULL;
-	const uint8_t *at = der.at;
 	struct ly_peer p;
-	enum ly_rc rc;
+	enum ly_rc rc = verify(ids->keys, leaf, NULL, false, &p, why);
 
-	if (r.bad || ly_rd_left(&r) || der.len > LEAF_MOST ||
-	    sig.len > SIG_MOST)
-		return ly_fail(why, LY_MALFORMED, "not a signed object");
-	leaf = d2i_X509(NULL, &at, (long)der.len);
-	if (!leaf || at != der.at + der.len) {
-		ERR_clear_error();
-		return ly_fail(why, LY_MALFORMED, "no signer's certificate");
-	}
-	rc = verify(ids->keys, leaf, NULL, false, &p, why);
 	if (rc == LY_OK)
 		rc = not_revoked(ids, &p, why);
 	if (rc == LY_OK)
-		rc = check_signature(leaf, type, body, sig, why);
-	if (rc != LY_OK)
-		return ly_fail_in(why, rc, "signed object");
-	*tagged = body.at;
-	*tagged_len = body.len;
-	*signer = p;
-	return LY_OK;
-}
-
-/* ---- digests and randomness ---- */
-
-void
-ly_sha256(const void *buf, size_t len, uint8_t out[32])
-{
-	unsigned n = 0;
-
-	if (EVP_Digest(buf, len, out, &n, EVP_sha256(), NULL) != 1 || n != 32)
-		abort();
-}
-
-void
-ly_hmac(const uint8_t *key, size_t key_len, const void *buf, size_t len,
-    uint8_t out[32])
-{
-	unsigned n = 0;
-
-	if (!HMAC(EVP_sha256(), key, (int)key_len, buf, len, out, &n) ||
-	    n != 32)
-		abort();
-}
-
-void
-ly_random(void *out, size_t len)
-{
-	while (len) {
-		size_t n = ly_min(len, 1u << 20);
-
-		if (RAND_bytes(out, (int)n) != 1)
-			abort();
-		out = (uint8_t *)out + n;
-		len -= n;
-	}
+		*out = p;
+	return rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who we are and whom we believe: certificates, SPIFFE ids, trust domains.
- * The only file that speaks OpenSSL's X.509 besides manager's CA (lib/io/ca.h).
+ * X.509 is spoken behind this header, in crl.c, and by the CA (lib/io/ca.h).
  *
  * A certificate of ours has exactly one URI SAN, "spiffe://SITE/host/NAME" or
  * "spiffe://SITE/manager/NAME", and nothing else in the SAN (X509-SVID). It
