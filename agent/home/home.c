@@ -1,102 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/home/home.h"
+#include "agent/home/home_in.h"
 
 /* No holder gets there by counting; one that says so lies. */
 #define SEQ_MAX (UINT64_MAX / 2)
 
 typedef void handler(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo);
-
-static struct ly_home_todo *
-add(struct ly_home_todos *todo, enum ly_home_act act, ly_door door)
-{
-	struct ly_home_todo *t;
-
-	assert(todo->n < LY_HOME_TODO_MAX);
-	t = &todo->act[todo->n++];
-	*t = (struct ly_home_todo){ .act = act, .door = door };
-	return t;
-}
-
-static void
-alarm(struct ly_home_todos *todo, const char *text)
-{
-	add(todo, LY_DO_ALARM, 0)->text = text;
-}
-
-/* What a visitor may do again and again, at its own pace. */
-enum said {
-	SAID_BAD_TICKET,
-	SAID_OTHERS_TICKET,
-	SAID_OLD_TICKET,
-	SAID_FUTURE,
-	SAID_STALE_HOLDER,
-	SAID_STALE_COMMAND,
-	SAID_NO_SECRET,
-	SAID_BAD_SEQ,
-	SAID_TWICE,
-	SAID_DISORDER,
-	SAID_BAD_TOKEN,
-	SAIDS
-};
-_Static_assert(SAIDS <= 16, "ly_home.said has a bit for each");
-
-static void
-alarm_once(struct ly_home *h, struct ly_home_todos *todo, enum said kind,
-    const char *text)
-{
-	if (h->said & (1u << kind))
-		return;
-	h->said |= (uint16_t)(1u << kind);
-	alarm(todo, text);
-}
-
-static bool
-holds(const struct ly_home *h, const char *who)
-{
-	return who && strcmp(h->rec.holder, who) == 0;
-}
-
-/* ---- settled migrations: mig(16) fate(1) epoch(8), newest first ---- */
-
-enum ly_fate
-ly_record_fate(const struct ly_record *rec, const struct ly_id *mig,
-    uint64_t *epoch)
-{
-	*epoch = rec->epoch;
-	if (ly_id_none(mig))
-		return LY_FATE_UNKNOWN;
-	for (size_t i = 0; i < LY_FATES_KEPT; i++) {
-		struct ly_rd r = ly_rd_over(rec->settled[i], LY_SETTLED_LEN);
-
-		if (memcmp(ly_rd_bytes(&r, sizeof(mig->b)), mig->b,
-			sizeof(mig->b)) == 0) {
-			enum ly_fate fate = (enum ly_fate)ly_rd_u8(&r);
-
-			if (fate == LY_FATE_CLAIMED)
-				*epoch = ly_rd_u64(&r);
-			return fate;
-		}
-	}
-	if (rec->state >= LY_REC_PREPARED && ly_id_same(&rec->mig, mig))
-		return LY_FATE_OPEN;
-	return LY_FATE_UNKNOWN;
-}
-
-static void
-settle(struct ly_record *rec, const struct ly_id *mig, enum ly_fate fate)
-{
-	struct ly_wr w = ly_wr_over(rec->settled[0], LY_SETTLED_LEN);
-
-	memmove(rec->settled[1], rec->settled[0],
-	    (LY_FATES_KEPT - 1) * LY_SETTLED_LEN);
-	ly_wr_bytes(&w, mig->b, sizeof(mig->b));
-	ly_wr_u8(&w, (uint8_t)fate);
-	ly_wr_u64(&w, rec->epoch);
-	rec->mig = (struct ly_id){ { 0 } };
-	rec->to[0] = '\0';
-	rec->to_epoch = rec->expires = 0;
-}
 
 /* ---- writing: propose, and who is to be told (H3) ---- */
 
@@ -117,7 +26,7 @@ static void
 write(struct ly_home *h, struct ly_home_todos *todo)
 {
 	assert(h->next.epoch >= h->rec.epoch); /* H5 */
-	add(todo, LY_DO_WRITE, 0);
+	ly_home_add(todo, LY_DO_WRITE, 0);
 }
 
 /* ---- answers ---- */
@@ -126,7 +35,7 @@ static void
 outcome(struct ly_home *h, struct ly_home_todos *todo, ly_door door,
     const struct ly_id *mig, enum ly_rc rc)
 {
-	struct ly_home_todo *t = add(todo, LY_DO_OUTCOME, door);
+	struct ly_home_todo *t = ly_home_add(todo, LY_DO_OUTCOME, door);
 
 	t->mig = *mig;
 	t->rc = rc;
@@ -156,7 +65,7 @@ reply(struct ly_home *h, struct ly_home_todos *todo, enum ly_home_kind kind,
 		outcome(h, todo, door, mig, rc);
 		return;
 	}
-	t = add(todo, words[kind], door);
+	t = ly_home_add(todo, words[kind], door);
 	t->rc = rc;
 	t->mig = *mig;
 	t->epoch = h->rec.epoch;
@@ -196,7 +105,7 @@ hand_over(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo, ly_door door)
 {
 	if (h->door && h->door != door)
-		add(todo, LY_DO_FENCE, h->door)->epoch = h->rec.epoch;
+		ly_home_add(todo, LY_DO_FENCE, h->door)->epoch = h->rec.epoch;
 	if (h->door && !door)
 		h->left_ms = lease_end(h, ev);
 	h->door = door;
@@ -214,33 +123,6 @@ ticket_fits(const struct ly_home *h, const struct ly_home_event *ev,
 	    t->not_before <= ev->now + 60 && ev->now < t->expires;
 }
 
-/* Tells of a ticket that did not fit what no honest host would show. One that
- * came too late, has not the right, or got its host the lease it holds is only
- * refused. */
-static void
-doubt_ticket(struct ly_home *h, const struct ly_home_event *ev,
-    struct ly_home_todos *todo)
-{
-	const struct ly_ticket *t = ev->ticket;
-	bool used = t && t->to_epoch == h->rec.epoch && holds(h, ev->who) &&
-	    h->rec.state != LY_REC_DETACHED;
-
-	if (!t)
-		alarm_once(h, todo, SAID_BAD_TICKET,
-		    "a ticket that cannot be believed");
-	else if (!ev->who || strcmp(t->holder, ev->who) != 0)
-		alarm_once(h, todo, SAID_OTHERS_TICKET,
-		    "a ticket that was made for another host");
-	else if (t->from_epoch > h->rec.epoch)
-		alarm_once(h, todo, SAID_FUTURE,
-		    "a ticket of an epoch that this record has not had");
-	else if ((t->from_epoch < h->rec.epoch ||
-		     t->to_epoch <= h->rec.epoch) &&
-	    !used)
-		alarm_once(h, todo, SAID_OLD_TICKET,
-		    "a ticket of an epoch that is over: shown again?");
-}
-
 static void
 take_lease(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
@@ -255,7 +137,7 @@ take_lease(struct ly_home *h, const struct ly_home_event *ev,
 	next = propose(h, ev);
 	next->epoch = ev->ticket->to_epoch; /* the source sees it is not its */
 	if (next->state >= LY_REC_PREPARED)
-		settle(next, &h->rec.mig, LY_FATE_ABORTED);
+		ly_record_settle(next, &h->rec.mig, LY_FATE_ABORTED);
 	next->state = LY_REC_ATTACHED;
 	ly_copy(next->holder, sizeof(next->holder), ev->who);
 	memcpy(next->secret, ev->secret, sizeof(next->secret));
@@ -270,7 +152,7 @@ attach_free(struct ly_home *h, const struct ly_home_event *ev,
 		take_lease(h, ev, todo);
 		return;
 	}
-	doubt_ticket(h, ev, todo);
+	ly_home_doubt_ticket(h, ev, todo);
 	say(h, ev, todo, LY_REFUSED);
 }
 
@@ -280,7 +162,7 @@ static void
 attach_held(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
-	if (h->rec.state == LY_REC_ATTACHED && holds(h, ev->who) &&
+	if (h->rec.state == LY_REC_ATTACHED && ly_home_holds(h, ev->who) &&
 	    ev->ticket && ev->ticket->to_epoch == h->rec.epoch &&
 	    strcmp(ev->ticket->holder, ev->who) == 0) {
 		recall_leases(h, ev);
@@ -294,7 +176,7 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 	} else if (ticket_fits(h, ev, LY_MAY_ATTACH | LY_MAY_FORCE)) {
 		take_lease(h, ev, todo);
 	} else {
-		doubt_ticket(h, ev, todo);
+		ly_home_doubt_ticket(h, ev, todo);
 		say(h, ev, todo, LY_FENCED);
 	}
 }
@@ -314,7 +196,7 @@ regain_sight(struct ly_home *h, const struct ly_home_event *ev,
 	if (ev->waiting) {
 		h->seq--;
 		h->tpm = LY_TPM_BROKEN;
-		alarm(todo,
+		ly_home_alarm(todo,
 		    "a command is in doubt after our restart; TPM in"
 		    " failure mode until the VM resets");
 	}
@@ -330,51 +212,23 @@ resume_seq_fits(struct ly_home *h, const struct ly_home_event *ev,
 	return ev->seq == h->seq || ev->seq == h->seq + 1;
 }
 
-/* The epoch after `epoch` began with a CLAIM: whoever held it before had
- * released it, and its RESUME only crossed that. */
-static bool
-was_claimed_from(const struct ly_home *h, uint64_t epoch)
-{
-	for (size_t i = 0; i < LY_FATES_KEPT; i++) {
-		struct ly_rd r = ly_rd_over(h->rec.settled[i], LY_SETTLED_LEN);
-
-		(void)ly_rd_bytes(&r, sizeof(h->rec.mig.b));
-		if (ly_rd_u8(&r) == LY_FATE_CLAIMED &&
-		    ly_rd_u64(&r) == epoch + 1)
-			return true;
-	}
-	return false;
-}
-
-static void
-doubt_holder(struct ly_home *h, const struct ly_home_event *ev,
-    struct ly_home_todos *todo)
-{
-	if (ev->epoch > h->rec.epoch)
-		alarm_once(h, todo, SAID_FUTURE,
-		    "RESUME in an epoch that this record has not had");
-	else if (ev->epoch == h->rec.epoch || !was_claimed_from(h, ev->epoch))
-		alarm_once(h, todo, SAID_STALE_HOLDER,
-		    "RESUME by a host that does not hold the lease");
-}
-
 static void
 resume(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
-	if (!holds(h, ev->who) || ev->epoch != h->rec.epoch) {
-		doubt_holder(h, ev, todo);
+	if (!ly_home_holds(h, ev->who) || ev->epoch != h->rec.epoch) {
+		ly_home_doubt_holder(h, ev, todo);
 		say(h, ev, todo, LY_FENCED);
 		return;
 	}
 	if (!ly_same(ev->secret, h->rec.secret, sizeof(h->rec.secret))) {
-		alarm_once(h, todo, SAID_NO_SECRET,
+		ly_home_alarm_once(h, todo, LY_SAID_NO_SECRET,
 		    "RESUME without the secret of the epoch");
 		say(h, ev, todo, LY_FENCED);
 		return;
 	}
 	if (!resume_seq_fits(h, ev, todo)) {
-		alarm_once(h, todo, SAID_BAD_SEQ,
+		ly_home_alarm_once(h, todo, LY_SAID_BAD_SEQ,
 		    "RESUME with a seq that cannot be");
 		say(h, ev, todo, LY_MALFORMED);
 		return;
@@ -399,7 +253,7 @@ detach(struct ly_home *h, const struct ly_home_event *ev,
 	}
 	next = propose(h, ev);
 	if (next->state == LY_REC_PREPARED)
-		settle(next, &h->rec.mig, LY_FATE_ABORTED);
+		ly_record_settle(next, &h->rec.mig, LY_FATE_ABORTED);
 	next->state = LY_REC_DETACHED;
 	write(h, todo);
 }
@@ -419,7 +273,7 @@ prestage(struct ly_home *h, const struct ly_home_event *ev,
 	uint64_t epoch;
 
 	if (!ticket_fits(h, ev, LY_MAY_MOVE)) {
-		doubt_ticket(h, ev, todo);
+		ly_home_doubt_ticket(h, ev, todo);
 		say(h, ev, todo, LY_REFUSED);
 		return;
 	}
@@ -534,7 +388,7 @@ claim(struct ly_home *h, const struct ly_home_event *ev,
 		return;
 	}
 	if (!token_fits(h, ev->token)) {
-		alarm_once(h, todo, SAID_BAD_TOKEN,
+		ly_home_alarm_once(h, todo, LY_SAID_BAD_TOKEN,
 		    "CLAIM with a token of another moment");
 		say(h, ev, todo, LY_REFUSED);
 		return;
@@ -544,7 +398,7 @@ claim(struct ly_home *h, const struct ly_home_event *ev,
 	ly_copy(next->holder, sizeof(next->holder), ev->who);
 	memcpy(next->secret, ev->secret, sizeof(next->secret));
 	next->epoch = h->rec.to_epoch;
-	settle(next, &h->rec.mig, LY_FATE_CLAIMED);
+	ly_record_settle(next, &h->rec.mig, LY_FATE_CLAIMED);
 	write(h, todo);
 }
 
@@ -558,7 +412,7 @@ claim_late(struct ly_home *h, const struct ly_home_event *ev,
 	enum ly_fate fate = ly_record_fate(&h->rec, &ev->mig, &epoch);
 
 	if (fate == LY_FATE_CLAIMED && epoch == h->rec.epoch &&
-	    holds(h, ev->who) && h->rec.state == LY_REC_ATTACHED) {
+	    ly_home_holds(h, ev->who) && h->rec.state == LY_REC_ATTACHED) {
 		hand_over(h, ev, todo, ev->door);
 		say(h, ev, todo, LY_OK);
 	} else {
@@ -589,7 +443,7 @@ static bool
 may_abort(const struct ly_home *h, const struct ly_home_event *ev,
     enum ly_fate fate)
 {
-	if (!ev->who || holds(h, ev->who))
+	if (!ev->who || ly_home_holds(h, ev->who))
 		return !ly_id_none(&ev->mig);
 	return fate == LY_FATE_OPEN && strcmp(h->rec.to, ev->who) == 0;
 }
@@ -614,11 +468,11 @@ abort_it(struct ly_home *h, const struct ly_home_event *ev,
 	next = propose(h, ev);
 	if (fate == LY_FATE_OPEN) {
 		next->state = LY_REC_ATTACHED;
-		settle(next, &ev->mig, LY_FATE_ABORTED);
+		ly_record_settle(next, &ev->mig, LY_FATE_ABORTED);
 	} else {
 		struct ly_record pending = *next;
 
-		settle(next, &ev->mig, LY_FATE_ABORTED);
+		ly_record_settle(next, &ev->mig, LY_FATE_ABORTED);
 		next->mig = pending.mig;
 		memcpy(next->to, pending.to, sizeof(next->to));
 		next->to_epoch = pending.to_epoch;
@@ -647,7 +501,7 @@ expire(struct ly_home *h, const struct ly_home_event *ev,
 	of.mig = h->rec.mig;
 	next = propose(h, &of);
 	next->state = LY_REC_ATTACHED;
-	settle(next, &h->rec.mig, LY_FATE_ABORTED);
+	ly_record_settle(next, &h->rec.mig, LY_FATE_ABORTED);
 	write(h, todo);
 }
 
@@ -736,7 +590,7 @@ static void
 refuse(struct ly_home_todos *todo, const struct ly_home_event *ev,
     enum ly_rc rc)
 {
-	struct ly_home_todo *t = add(todo, LY_DO_REFUSE, ev->door);
+	struct ly_home_todo *t = ly_home_add(todo, LY_DO_REFUSE, ev->door);
 
 	t->rc = rc;
 	t->epoch = ev->epoch;
@@ -750,7 +604,7 @@ send_kept(struct ly_home *h, struct ly_home_todos *todo)
 
 	if (!h->door)
 		return; /* it will be asked for again */
-	t = add(todo, LY_DO_ANSWER, h->door);
+	t = ly_home_add(todo, LY_DO_ANSWER, h->door);
 	t->epoch = h->rec.epoch;
 	t->seq = h->seq;
 }
@@ -758,7 +612,7 @@ send_kept(struct ly_home *h, struct ly_home_todos *todo)
 static void
 keep(struct ly_home *h, struct ly_home_todos *todo, enum ly_home_act act)
 {
-	add(todo, act, 0)->seq = h->seq;
+	ly_home_add(todo, act, 0)->seq = h->seq;
 	h->kept = true;
 	send_kept(h, todo);
 }
@@ -776,7 +630,7 @@ take(struct ly_home *h, const struct ly_home_event *ev,
 		return;
 	}
 	h->tpm = LY_TPM_RUNNING;
-	add(todo, LY_DO_RUN, 0)->seq = ev->seq;
+	ly_home_add(todo, LY_DO_RUN, 0)->seq = ev->seq;
 }
 
 /* The seq of before. Same bytes: the answer was lost, or is still to come. */
@@ -786,7 +640,7 @@ again(struct ly_home *h, const struct ly_home_event *ev,
 {
 	if (!ly_same(ev->hash, h->hash, sizeof(h->hash)) ||
 	    (h->tpm != LY_TPM_RUNNING && !h->kept)) {
-		alarm_once(h, todo, SAID_TWICE,
+		ly_home_alarm_once(h, todo, LY_SAID_TWICE,
 		    "a seq was used twice with other bytes");
 		h->dirty = true;
 		if (h->tpm == LY_TPM_IDLE)
@@ -810,20 +664,13 @@ may_run(const struct ly_home *h)
 			h->next.state == LY_REC_PREPARED)));
 }
 
-static void
-doubt_command(struct ly_home *h, struct ly_home_todos *todo)
-{
-	alarm_once(h, todo, SAID_STALE_COMMAND,
-	    "a command from a host that does not hold the lease");
-}
-
 /* The epoch is asked first: a host that lost the VM learns nothing. */
 static void
 command(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
 	if (ev->door != h->door || ev->epoch != h->rec.epoch) {
-		doubt_command(h, todo);
+		ly_home_doubt_command(h, todo);
 		refuse(todo, ev, LY_FENCED);
 	} else if (!may_run(h)) {
 		refuse(todo, ev, LY_REFUSED); /* it has just given it away */
@@ -832,7 +679,8 @@ command(struct ly_home *h, const struct ly_home_event *ev,
 	} else if (ev->seq == h->seq + 1 && h->tpm != LY_TPM_RUNNING) {
 		take(h, ev, todo);
 	} else {
-		alarm_once(h, todo, SAID_DISORDER, "a command out of order");
+		ly_home_alarm_once(h, todo, LY_SAID_DISORDER,
+		    "a command out of order");
 		refuse(todo, ev, LY_MALFORMED);
 	}
 }
@@ -844,7 +692,7 @@ command_never(struct ly_home *h, const struct ly_home_event *ev,
 	bool holder = h->door && ev->door == h->door;
 
 	if (!holder)
-		doubt_command(h, todo);
+		ly_home_doubt_command(h, todo);
 	refuse(todo, ev, holder ? LY_REFUSED : LY_FENCED);
 }
 
@@ -854,7 +702,7 @@ cancel(struct ly_home *h, const struct ly_home_event *ev,
 {
 	if (ev->door == h->door && ev->epoch == h->rec.epoch &&
 	    ev->seq == h->seq && h->tpm == LY_TPM_RUNNING)
-		add(todo, LY_DO_CANCEL, 0)->seq = ev->seq;
+		ly_home_add(todo, LY_DO_CANCEL, 0)->seq = ev->seq;
 }
 
 static void
@@ -879,7 +727,7 @@ tpm_dead(struct ly_home *h, const struct ly_home_event *ev,
 
 	(void)ev;
 	if (h->tpm != LY_TPM_BROKEN)
-		alarm(todo,
+		ly_home_alarm(todo,
 		    running ?
 			"the TPM is gone; the command it ran is in doubt" :
 			"the TPM is gone; failure mode until the VM resets");
