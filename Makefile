@@ -79,7 +79,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ))
 # Those in tests/bench/linked measure a part of ours, and are linked with it.
 BENCH_LINKED := $(patsubst tests/bench/linked/%.c,$(BUILD)/bench/%,\
 	$(wildcard tests/bench/linked/*.c))
-CHAOS := $(BUILD)/chaos/chaos
+CHAOS := $(BUILD)/chaos/chaos $(BUILD)/chaos/once
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH))
 IO_SCRIPTS := $(wildcard tests/io/*.sh)
 E2E_SCRIPTS := $(wildcard tests/e2e/*.sh)
@@ -159,8 +159,11 @@ $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 	$(call link)
 
 # Nor does chaos, which is a few files; only what the guest has too.
-$(CHAOS): $(call objects,$(wildcard tests/chaos/*.c) tests/guest/sha256.c) \
+$(BUILD)/chaos/chaos: $(call objects,$(wildcard tests/chaos/*.c) tests/guest/sha256.c) \
 	$(BUILD)/libpure.a
+	$(call link)
+
+$(BUILD)/chaos/once: $(call objects,tests/chaos/once/once.c)
 	$(call link)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
@@ -175,7 +178,7 @@ deps:
 unit: $(UNIT_PROGRAMS)
 	$(Q)$(RUN) $(UNIT_PROGRAMS)
 
-io: all $(IO_PROGRAMS) $(BENCH_PROGRAMS)
+io: all $(IO_PROGRAMS) $(BENCH_PROGRAMS) $(CHAOS)
 	$(Q)$(RUN) $(IO_PROGRAMS) $(IO_SCRIPTS)
 
 e2e: all $(BENCH_PROGRAMS) $(CHAOS)
@@ -223,7 +226,8 @@ demo: deps all $(BENCH_PROGRAMS)
 # What may go wrong, at random, to real daemons and a real guest.
 chaos: deps all $(BENCH_PROGRAMS) $(CHAOS)
 	$(Q)BUILD=$(abspath $(BUILD)) MINUTES=$(MINUTES) SEED=$(SEED) \
-	    SWITCHES=$(SWITCHES) KINDS=$(KINDS) sh tests/chaos/chaos.sh
+	    SWITCHES=$(SWITCHES) KINDS=$(KINDS) COMMANDS=$(COMMANDS) \
+	    sh tests/chaos/$(if $(COMMANDS),once,chaos).sh
 
 # --- form --------------------------------------------------------------------
 

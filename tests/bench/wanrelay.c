@@ -2,7 +2,8 @@
 /*
  * wanrelay: makes a long way out of a short one, for kernels without netem.
  *
- *	wanrelay [-d MS] [-r MBIT] [-q MIB] [-s CTL] LISTEN=TARGET ...
+ *	wanrelay [-d MS] [-r MBIT] [-q MIB] [-s CTL] [-x BYTES [-S SEED]]
+ *	    LISTEN=TARGET ...
  *	wanrelay -c CTL COMMAND ...      says a command to a running one
  *
  * LISTEN and TARGET are unix:PATH or tcp:HOST:PORT; each pair relays any
@@ -10,6 +11,10 @@
  * read earlier. The handshake of a real connection is imitated: what a client
  * sends at once is held as if it had waited for the SYN/ACK. With -r, all
  * pairs together share so many Mbit/s in each direction.
+ *
+ * With -x each connection is reset at both ends after a random number of
+ * bytes, both directions together: 1 to 2 * BYTES. Those before the last one
+ * still arrive.
  *
  * Not imitated: loss, slow start, congestion. At most -q MiB (64) wait in one
  * direction of a connection; then reading stops until some have left.
@@ -71,6 +76,7 @@ struct link {
 	struct side side[2]; /* 0: the client's, 1: the target's */
 	struct pair *pair;
 	uint64_t born;
+	uint64_t left; /* bytes until it is reset; UINT64_MAX: it is not */
 	bool dead;
 	struct link *next, *prev;
 };
@@ -102,6 +108,8 @@ static double ns_per_byte;
 static bool waits_for_line;
 static uint64_t clock_set = UINT64_MAX; /* what the timer is set to */
 static size_t queue_max;
+static long cut_after; /* bytes, in the mean; 0: never */
+static uint64_t cut_seed = 1;
 
 static struct side *
 other(struct side *s)
@@ -315,6 +323,31 @@ flush(struct side *s)
 	want(other(s));
 }
 
+/* splitmix64 */
+static uint64_t
+cut_at(void)
+{
+	uint64_t z = cut_seed += 0x9e3779b97f4a7c15;
+
+	if (cut_after == 0)
+		return UINT64_MAX;
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return 1 + (z ^ z >> 31) % (2 * (uint64_t)cut_after);
+}
+
+/* The last bytes before the cut: both ends are told behind what they get. */
+static void
+cut_link(struct side *s, const uint8_t *buf)
+{
+	struct link *l = s->link;
+
+	queue(other(s), DATA, buf, (size_t)l->left);
+	l->left = 0;
+	l->side[0].read_end = l->side[1].read_end = true;
+	queue(other(s), RESET, NULL, 0);
+}
+
 static void
 pull(struct side *s)
 {
@@ -333,6 +366,12 @@ pull(struct side *s)
 			s->broken = true;
 		if (n <= 0)
 			s->read_end = true;
+		if (n > 0 && (uint64_t)n >= s->link->left) {
+			cut_link(s, buf);
+			break;
+		}
+		if (n > 0 && cut_after > 0)
+			s->link->left -= (uint64_t)n;
 		queue(to,
 		    n > 0      ? DATA :
 			n == 0 ? END :
@@ -405,6 +444,7 @@ on_client(struct watch *w, LY_UNUSED uint32_t events)
 	l = must_alloc(1, sizeof(*l));
 	l->pair = p;
 	l->born = now_ns();
+	l->left = cut_at();
 	side_init(&l->side[0], l, fd);
 	side_init(&l->side[1], l, up);
 	l->next = &links;
@@ -719,13 +759,15 @@ int
 main(int argc, char **argv)
 {
 	double ms = 0, mbit = 0;
-	long mib = 64;
+	long mib = 64, seed = 1;
 	const char *control = NULL, *tells = NULL;
 	const struct opt opts[] = {
 		{ 'd', OPT_REAL, &ms, "MS", "delay, one way" },
 		{ 'r', OPT_REAL, &mbit, "MBIT", "a second, each way" },
 		{ 'q', OPT_COUNT, &mib, "MIB", "held, each way of each" },
 		{ 's', OPT_TEXT, &control, "CTL", "control socket" },
+		{ 'x', OPT_COUNT, &cut_after, "BYTES", "then a reset" },
+		{ 'S', OPT_COUNT, &seed, "SEED", "of -x" },
 		{ 'c', OPT_TEXT, &tells, "CTL", "tell a running one" },
 	};
 	int at = opts_read(opts, LY_COUNT(opts), "LISTEN=TARGET ...", argc,
@@ -738,6 +780,7 @@ main(int argc, char **argv)
 		tell(tells, argv + at, argc - at);
 	loop = epoll_create1(EPOLL_CLOEXEC);
 	queue_max = (size_t)mib << 20;
+	cut_seed = (uint64_t)seed;
 	ns_per_byte = mbit > 0 ? 8e3 / mbit : 0;
 	clock_watch = (struct watch){ .ready = on_clock,
 		.fd = timerfd_create(CLOCK_MONOTONIC,

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/../.." || exit 2
 . tests/lab/lab.sh
 . tests/lab/guest.sh
 
-LAB_RELAY=1
+LAB_RELAY='-d 0'
 # shellcheck disable=SC2034
 GUEST_EXTRA="lanyard.log=1 lanyard.rate=${RATE:-50}"
 lab_begin chaos

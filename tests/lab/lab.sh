@@ -14,7 +14,7 @@
 # Everything started is stopped by pid at exit. Ports are of the loopback.
 # LAB_AGENT=LINES goes into [agent] of every host added after it is set.
 # LAB_RTT=MS puts a relay before every host and manager that others dial, and
-# LAB_RELAY=1 one that does not delay.
+# LAB_RELAY=OPTIONS one with these options (see wanrelay.c).
 
 : "${BUILD:=build}"
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
@@ -130,8 +130,9 @@ lab_address() {
 	lab_inner=$1
 	lab_port
 	LAB_ADDRESS=127.0.0.1:$LAB_PORT
+	# shellcheck disable=SC2086
 	lab_spawn "relay-$lab_inner" "$BUILD/bench/wanrelay" -d "$((LAB_RTT / 2))" \
-		-s "$LAB/relay-$lab_inner.ctl" \
+		${LAB_RELAY:-} -s "$LAB/relay-$lab_inner.ctl" \
 		"tcp:127.0.0.1:$LAB_PORT=tcp:127.0.0.1:$lab_inner"
 	lab_wait 5 "relay" lab_listening "$LAB_PORT"
 }
