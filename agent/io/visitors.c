@@ -502,5 +502,7 @@ ly_visitor_hear(struct ly_visitor *v, unsigned type, const union ly_any *m,
 	if (type >= LY_COUNT(hearers) || !hearers[type])
 		return ly_fail(why, LY_MALFORMED, "%s is not for a home",
 		    ly_message_of(type) ? ly_message_of(type)->name : "it");
+	if (v->foreign && ly_wall_s() >= v->lessor.not_after)
+		return ly_fail(why, LY_REFUSED, "its certificate has ended");
 	return hearers[type](v, m, why);
 }

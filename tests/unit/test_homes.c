@@ -298,7 +298,7 @@ TEST(a_host_whose_certificate_has_ended_is_given_no_lease)
 	until(&s, &s.heard.n, 1);
 	renew(v, LY_OK);
 	usleep(1100000);
-	hear(v, LY_COMMAND, &c, LY_BUSY);
+	hear(v, LY_COMMAND, &c, LY_REFUSED);
 	renew(v, LY_REFUSED);
 	ly_visitor_ended(v,
 	    &(struct ly_peer){ .site = "north", .serial = "00" });
