@@ -11,13 +11,13 @@
 
 /* In the child, between fork and exec: only calls that are safe there. */
 static void
-become(char *const *argv, char *const *env, int log_fd, int report)
+become(char *const *argv, char *const *env, int in_fd, int log_fd, int report)
 {
 	sigset_t none;
-	int null = open("/dev/null", O_RDONLY), error;
+	int error;
 
 	setsid();
-	dup2(null, 0);
+	dup2(in_fd >= 0 ? in_fd : open("/dev/null", O_RDONLY), 0);
 	dup2(log_fd, 1);
 	dup2(log_fd, 2);
 	syscall(SYS_close_range, 3u, ~0u, (unsigned)CLOSE_RANGE_CLOEXEC);
@@ -33,8 +33,8 @@ become(char *const *argv, char *const *env, int log_fd, int report)
 }
 
 enum ly_rc
-ly_spawn(char *const *argv, char *const *env, int log_fd, int *pid, int *pidfd,
-    struct ly_why *why)
+ly_spawn_with(char *const *argv, char *const *env, int in_fd, int log_fd,
+    int *pid, int *pidfd, struct ly_why *why)
 {
 	int report[2], error = 0;
 	pid_t child;
@@ -44,7 +44,7 @@ ly_spawn(char *const *argv, char *const *env, int log_fd, int *pid, int *pidfd,
 		return ly_fail(why, LY_OUTSIDE, "pipe: %s", strerror(errno));
 	child = fork();
 	if (child == 0)
-		become(argv, env, log_fd, report[1]);
+		become(argv, env, in_fd, log_fd, report[1]);
 	close(report[1]);
 	if (child < 0) {
 		close(report[0]);
@@ -68,6 +68,13 @@ ly_spawn(char *const *argv, char *const *env, int log_fd, int *pid, int *pidfd,
 		    strerror(errno));
 	}
 	return LY_OK;
+}
+
+enum ly_rc
+ly_spawn(char *const *argv, char *const *env, int log_fd, int *pid, int *pidfd,
+    struct ly_why *why)
+{
+	return ly_spawn_with(argv, env, -1, log_fd, pid, pidfd, why);
 }
 
 int

@@ -16,6 +16,9 @@
  * it could not be executed, with the reason. */
 LY_MUST enum ly_rc ly_spawn(char *const *argv, char *const *env, int log_fd,
     int *pid, int *pidfd, struct ly_why *why);
+/* The same, with `in_fd` as its standard input. */
+LY_MUST enum ly_rc ly_spawn_with(char *const *argv, char *const *env, int in_fd,
+    int log_fd, int *pid, int *pidfd, struct ly_why *why);
 /* Of a child whose pidfd is readable: its exit status, or 128 + signal. */
 int ly_spawn_reap(int pid);
 

@@ -10,9 +10,9 @@
 
 /* Somebody answers there. A full backlog is an answer too. */
 static bool
-alive(const struct sockaddr_un *at)
+alive(const struct sockaddr_un *at, int type)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool yes;
 
 	if (fd < 0)
@@ -25,7 +25,7 @@ alive(const struct sockaddr_un *at)
 
 /* What is at this path may be replaced: nothing, or a dead socket. */
 static enum ly_rc
-look(const struct sockaddr_un *at, struct ly_why *why)
+look(const struct sockaddr_un *at, int type, struct ly_why *why)
 {
 	struct stat st;
 
@@ -37,7 +37,7 @@ look(const struct sockaddr_un *at, struct ly_why *why)
 		return ly_fail(why, LY_REFUSED,
 		    "%s: there is something that is not a socket",
 		    at->sun_path);
-	if (alive(at))
+	if (alive(at, type))
 		return ly_fail(why, LY_BUSY, "%s: another process serves it",
 		    at->sun_path);
 	return LY_OK;
@@ -64,15 +64,15 @@ bind_at(int fd, const struct sockaddr_un *at, int backlog, struct ly_why *why)
 }
 
 enum ly_rc
-ly_unix_listen(const struct sockaddr_un *at, int backlog, int *fd,
+ly_unix_listen_as(const struct sockaddr_un *at, int type, int backlog, int *fd,
     struct ly_why *why)
 {
-	enum ly_rc rc = look(at, why);
+	enum ly_rc rc = look(at, type, why);
 	int made;
 
 	if (rc != LY_OK)
 		return rc;
-	made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	made = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (made < 0)
 		return ly_fail(why, LY_OUTSIDE, "socket: %s", strerror(errno));
 	rc = bind_at(made, at, backlog, why);
@@ -81,4 +81,11 @@ ly_unix_listen(const struct sockaddr_un *at, int backlog, int *fd,
 	else
 		close(made);
 	return rc;
+}
+
+enum ly_rc
+ly_unix_listen(const struct sockaddr_un *at, int backlog, int *fd,
+    struct ly_why *why)
+{
+	return ly_unix_listen_as(at, SOCK_STREAM, backlog, fd, why);
 }

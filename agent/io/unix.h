@@ -13,5 +13,8 @@
  * (LY_BUSY) nor what is none (LY_REFUSED). */
 LY_MUST enum ly_rc ly_unix_listen(const struct sockaddr_un *at, int backlog,
     int *fd, struct ly_why *why);
+/* The same with another type of socket, SOCK_SEQPACKET. */
+LY_MUST enum ly_rc ly_unix_listen_as(const struct sockaddr_un *at, int type,
+    int backlog, int *fd, struct ly_why *why);
 
 #endif
