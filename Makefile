@@ -70,7 +70,8 @@ BASE := $(BUILD)/libio.a $(BUILD)/libpure.a
 
 PROGRAMS := $(if $(wildcard agent/main.c),$(BUILD)/lanyard-agent) \
 	$(if $(wildcard manager/main.c),$(BUILD)/lanyard-manager) \
-	$(if $(wildcard cli/main.c),$(BUILD)/lanyard)
+	$(if $(wildcard cli/main.c),$(BUILD)/lanyard) \
+	$(if $(wildcard agent/keeper/keeper.c),$(BUILD)/lanyard-keeper)
 program = $(patsubst tests/%.c,$(BUILD)/tests/%,$(1))
 UNIT_PROGRAMS := $(call program,$(UNIT))
 IO_PROGRAMS := $(call program,$(IO))
@@ -122,6 +123,12 @@ $(BUILD)/lanyard-manager: $(call objects,manager/main.c) \
 
 $(BUILD)/lanyard: $(call objects,cli/main.c) $(BUILD)/libcli.a $(BASE)
 	$(call link)
+
+# Nothing but libc: there is to be nothing in it that could fail.
+$(BUILD)/lanyard-keeper: $(call objects,agent/keeper/keeper.c)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(LINK) -o $@ $^
 
 # Except in tests/io, an io room is linked by those that include its headers;
 # the others need not wait for it.
@@ -259,7 +266,8 @@ INSTALLED = $(foreach p,$(PROGRAMS),$(call home,$(notdir $(p)))/$(notdir $(p))) 
 	$(addprefix $(UNITDIR)/,$(notdir $(UNITS))) \
 	$(addprefix $(DATADIR)/doc/lanyard/,$(notdir $(EXAMPLES))) \
 	$(addprefix $(BASHDIR)/,$(notdir $(COMPLETIONS:.bash=)))
-home = $(if $(filter lanyard,$(1)),$(BINDIR),$(SBINDIR))
+home = $(if $(filter lanyard,$(1)),$(BINDIR),\
+	$(if $(filter lanyard-keeper,$(1)),$(LIBEXECDIR),$(SBINDIR)))
 
 # Units name their programs and files where they are installed.
 install: all
