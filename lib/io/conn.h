@@ -62,6 +62,14 @@ void ly_net_close(struct ly_net *net);
  * the connection ops and arg of its own. */
 LY_MUST enum ly_rc ly_net_listen(struct ly_net *net, const char *address,
     const struct ly_conn_ops *ops, void *arg, struct ly_why *why);
+/* The same with a socket that listens already: of a process before us, whose
+ * peers need not be refused meanwhile. -1, or one bound elsewhere (it is closed
+ * then): as above. */
+LY_MUST enum ly_rc ly_net_listen_with(struct ly_net *net, int fd,
+    const char *address, const struct ly_conn_ops *ops, void *arg,
+    struct ly_why *why);
+/* The (last) listener's socket, lent; -1: none. */
+int ly_net_listener(const struct ly_net *net);
 /* The port of the (last) listener. */
 unsigned ly_net_port(const struct ly_net *net);
 

@@ -417,24 +417,119 @@ resolve_now(const char *address, struct sockaddr_storage *out,
 	return LY_OK;
 }
 
-static int
-listen_on(struct listener *l, const struct sockaddr_storage *sa)
+/* The same address; any port for a port of 0. */
+static bool
+same_address(const struct sockaddr *own, const struct sockaddr *want)
 {
+	char a[LY_ADDR_MAX], b[LY_ADDR_MAX], ah[LY_ADDR_MAX], bh[LY_ADDR_MAX];
+	char ap[6], bp[6];
+
+	ly_address_text(own, a);
+	ly_address_text(want, b);
+	return ly_address_split(a, ah, ap, NULL) == LY_OK &&
+	    ly_address_split(b, bh, bp, NULL) == LY_OK && strcmp(ah, bh) == 0 &&
+	    (strcmp(ap, bp) == 0 || strcmp(bp, "0") == 0);
+}
+
+static int
+find_port(struct listener *l)
+{
+	char text[LY_ADDR_MAX], host[LY_ADDR_MAX], port[6];
 	struct sockaddr_storage own;
 	int len = sizeof(own);
-	int r = uv_tcp_bind(&l->tcp, (const struct sockaddr *)sa, 0);
-	char text[LY_ADDR_MAX], host[LY_ADDR_MAX], port[6];
+	int r = uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&own, &len);
 
-	if (r == 0)
-		r = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
-	if (r == 0)
-		r = uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&own, &len);
 	if (r < 0)
 		return r;
 	ly_address_text((struct sockaddr *)&own, text);
 	if (ly_address_split(text, host, port, NULL) == LY_OK)
 		l->port = (unsigned)strtoul(port, NULL, 10);
 	return 0;
+}
+
+static int
+listen_on(struct listener *l, const struct sockaddr_storage *sa, int fd)
+{
+	int r = fd >= 0 ? uv_tcp_open(&l->tcp, fd) :
+			  uv_tcp_bind(&l->tcp, (const struct sockaddr *)sa, 0);
+
+	if (r == 0)
+		r = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+	return r == 0 ? find_port(l) : r;
+}
+
+static struct listener *
+listener_new(struct ly_net *net, const struct ly_conn_ops *ops, void *arg)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		abort();
+	l->net = net;
+	l->ops = ops;
+	l->arg = arg;
+	uv_tcp_init(net->loop, &l->tcp);
+	net->handles_n++;
+	return l;
+}
+
+/* An inherited socket that is not for this address is of no use. */
+static int
+useful(int fd, const struct sockaddr_storage *sa)
+{
+	struct sockaddr_storage own;
+	socklen_t len = sizeof(own);
+
+	if (fd < 0 ||
+	    (getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
+		same_address((struct sockaddr *)&own,
+		    (const struct sockaddr *)sa)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+enum ly_rc
+ly_net_listen_with(struct ly_net *net, int fd, const char *address,
+    const struct ly_conn_ops *ops, void *arg, struct ly_why *why)
+{
+	struct sockaddr_storage sa;
+	struct listener *l;
+	enum ly_rc rc = resolve_now(address, &sa, why);
+	int r;
+
+	if (rc != LY_OK) {
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	l = listener_new(net, ops, arg);
+	r = listen_on(l, &sa, useful(fd, &sa));
+	if (r < 0) {
+		uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
+		return ly_fail(why, LY_OUTSIDE, "listen on %s: %s", address,
+		    uv_strerror(r));
+	}
+	l->next = net->listeners;
+	net->listeners = l;
+	return LY_OK;
+}
+
+enum ly_rc
+ly_net_listen(struct ly_net *net, const char *address,
+    const struct ly_conn_ops *ops, void *arg, struct ly_why *why)
+{
+	return ly_net_listen_with(net, -1, address, ops, arg, why);
+}
+
+int
+ly_net_listener(const struct ly_net *net)
+{
+	uv_os_fd_t fd = -1;
+
+	if (net->listeners)
+		(void)uv_fileno((uv_handle_t *)&net->listeners->tcp, &fd);
+	return fd;
 }
 
 void
@@ -448,36 +543,6 @@ ly_net_recheck(struct ly_net *net)
 			ly_conn_close(c, LY_REFUSED,
 			    "the peer's certificate was revoked");
 	}
-}
-
-enum ly_rc
-ly_net_listen(struct ly_net *net, const char *address,
-    const struct ly_conn_ops *ops, void *arg, struct ly_why *why)
-{
-	struct listener *l;
-	struct sockaddr_storage sa;
-	enum ly_rc rc = resolve_now(address, &sa, why);
-	int r;
-
-	if (rc != LY_OK)
-		return rc;
-	l = calloc(1, sizeof(*l));
-	if (!l)
-		return ly_fail(why, LY_OUTSIDE, "no memory");
-	l->net = net;
-	l->ops = ops;
-	l->arg = arg;
-	uv_tcp_init(net->loop, &l->tcp);
-	net->handles_n++;
-	r = listen_on(l, &sa);
-	if (r < 0) {
-		uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
-		return ly_fail(why, LY_OUTSIDE, "listen on %s: %s", address,
-		    uv_strerror(r));
-	}
-	l->next = net->listeners;
-	net->listeners = l;
-	return LY_OK;
 }
 
 unsigned
