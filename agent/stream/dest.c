@@ -488,6 +488,20 @@ ly_dest_init(struct ly_dest_core *d, uint64_t now_ms,
 }
 
 void
+ly_dest_woken(struct ly_dest_core *d, bool granted, uint64_t now_ms,
+    struct ly_dest_todos *todo)
+{
+	*d = (struct ly_dest_core){ .now_ms = now_ms,
+		.since_ms = now_ms,
+		.whole = true,
+		.completed = true,
+		.claimed = true };
+	go(d, granted ? LY_DST_TAKING : LY_DST_CLAIMING);
+	if (granted) /* perhaps once more: D5 */
+		hook(d, todo);
+}
+
+void
 ly_dest_step(struct ly_dest_core *d, const struct ly_dest_event *ev,
     struct ly_dest_todos *todo)
 {

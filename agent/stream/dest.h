@@ -121,6 +121,10 @@ struct ly_dest_core {
 /* The first step: its todo is SETUP. */
 void ly_dest_init(struct ly_dest_core *d, uint64_t now_ms,
     struct ly_dest_todos *todo);
+/* Instead: CLAIM was asked by an agent that has died since; `granted` if it was
+ * answered. */
+void ly_dest_woken(struct ly_dest_core *d, bool granted, uint64_t now_ms,
+    struct ly_dest_todos *todo);
 void ly_dest_step(struct ly_dest_core *d, const struct ly_dest_event *ev,
     struct ly_dest_todos *todo);
 

@@ -662,6 +662,23 @@ ly_source_init(struct ly_source_core *s, uint32_t downtime_ms, uint64_t now_ms)
 }
 
 void
+ly_source_woken(struct ly_source_core *s, const struct ly_source_woken *w,
+    uint64_t now_ms, struct ly_source_todos *todo)
+{
+	ly_source_init(s, 0, now_ms);
+	s->migrating = true;
+	s->asked_stop = w->stopped;
+	s->asked_release = s->won = w->released; /* S1 held then */
+	s->hooked = w->hooked || w->released;	 /* S5 */
+	s->gone = w->gone;
+	ly_source_blame(s, LY_OUTSIDE, "the source's agent was restarted");
+	if (w->released)
+		ly_source_go_ask(s, todo, !w->fin);
+	else
+		ly_source_undo(s, todo);
+}
+
+void
 ly_source_step(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo)
 {

@@ -178,4 +178,17 @@ void ly_source_init(struct ly_source_core *s, uint32_t downtime_ms,
 void ly_source_step(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo);
 
+/* What is known of a migration whose agent has died. Its stream is gone. */
+struct ly_source_woken {
+	bool released; /* RELEASE may have been asked */
+	bool fin;      /* FIN may have been sent */
+	bool hooked;   /* on-release may have been run */
+	bool stopped;  /* by us: "paused" is ours to end */
+	bool gone;     /* QEMU has ended */
+};
+/* The first step instead of _init(): how it ends now. S2 stands: with RELEASE
+ * asked only the home says that. */
+void ly_source_woken(struct ly_source_core *s, const struct ly_source_woken *w,
+    uint64_t now_ms, struct ly_source_todos *todo);
+
 #endif
