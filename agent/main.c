@@ -6,6 +6,7 @@
 #include "agent/io/control.h"
 #include "agent/io/distrust.h"
 #include "agent/io/homes.h"
+#include "agent/io/keep.h"
 #include "agent/io/links.h"
 #include "agent/io/vms.h"
 #include "lib/io/file.h"
@@ -170,6 +171,20 @@ lock_state(const struct ly_agent_conf *conf, struct ly_why *why)
 	return LY_OK; /* held until we exit */
 }
 
+/* What outlives us, and the socket that our peers dial: while we are replaced
+ * they wait in its queue. */
+static enum ly_rc
+listen_on(struct ly_agent *a, struct ly_why *why)
+{
+	enum ly_rc rc = ly_net_listen_with(a->net,
+	    ly_keep_named(a->keep, "listen"), a->conf.listen, &peer_ops, a,
+	    why);
+
+	if (rc == LY_OK)
+		ly_keep_put_named(a->keep, "listen", ly_net_listener(a->net));
+	return rc;
+}
+
 static enum ly_rc
 open_all(struct ly_agent *a, struct ly_why *why)
 {
@@ -191,13 +206,15 @@ open_all(struct ly_agent *a, struct ly_why *why)
 		    a->conf.cert, a->self->id);
 	rc = ly_net_new(a->loop, a->ids, LY_AGENT_SOFTWARE, &a->net, why);
 	if (rc == LY_OK)
+		rc = ly_keep_open(a->loop, a->conf.run, &a->keep, why);
+	if (rc == LY_OK)
 		rc = ly_homes_open(a, &a->homes, why);
 	if (rc == LY_OK)
 		rc = ly_links_open(a, &a->links, why);
 	if (rc == LY_OK)
 		rc = ly_vms_open(a, &a->vms, why);
 	if (rc == LY_OK)
-		rc = ly_net_listen(a->net, a->conf.listen, &peer_ops, a, why);
+		rc = listen_on(a, why);
 	if (rc == LY_OK)
 		rc = ly_control_open(a, &a->control, why);
 	if (rc == LY_OK)
@@ -216,6 +233,7 @@ close_rest(void *arg)
 	ly_homes_close(a->homes); /* its last answers go by the control */
 	ly_control_close(a->control);
 	ly_net_close(a->net);
+	ly_keep_close(a->keep, false); /* the next agent finds all there */
 }
 
 static void

@@ -32,13 +32,14 @@ static const struct ly_field vm_fields[] = {
 	LY_FIXED(struct ly_vm_kept, id),
 	LY_FIXED(struct ly_vm_kept, mig),
 	LY_BYTES(struct ly_vm_kept, name, LY_NAME_MAX - 1),
-	LY_BYTES(struct ly_vm_kept, why, LY_WHY_MAX - 1),
-	LY_BYTES(struct ly_vm_kept, token, LY_TOKEN_MAX),
+	LY_BYTES(struct ly_vm_kept, why, LY_KEPT_WHY),
 	LY_BELOW(struct ly_vm_kept, state, LY_VMSTATES),
 	LY_BELOW(struct ly_vm_kept, moving, LY_MOVINGS),
 	LY_BOOL(struct ly_vm_kept, leaving),
+	LY_BOOL(struct ly_vm_kept, served),
 	LY_BOOL(struct ly_vm_kept, stopped),
 	LY_BOOL(struct ly_vm_kept, fin),
+	LY_BOOL(struct ly_vm_kept, let_go),
 	LY_UINT(struct ly_vm_kept, commands_before),
 	LY_UINT(struct ly_vm_kept, blobs_before),
 	LY_UINT(struct ly_vm_kept, fate_epoch),
@@ -48,14 +49,10 @@ static const struct ly_field vm_fields[] = {
 	LY_BELOW(struct ly_vm_kept, cmd_len, LY_TPM_MAX + 1),
 	LY_BELOW(struct ly_vm_kept, sent_len, LY_TPM_MAX + 1),
 	LY_UINT(struct ly_vm_kept, sent_seq),
-	LY_BELOW(struct ly_vm_kept, asker, LY_ASKERS),
-	LY_BOOL(struct ly_vm_kept, asker_raw),
+	LY_BELOW(struct ly_vm_kept, token_len, LY_TOKEN_MAX + 1),
+	LY_BELOW(struct ly_vm_kept, asked_by, LY_ASKERS),
+	LY_BOOL(struct ly_vm_kept, asked_raw),
 	LY_BELOW(struct ly_vm_kept, have, LY_TPM_MAX + 1),
-	LY_BELOW(struct ly_vm_kept, take_ctrl, LY_SWTPM_BODY_MAX + 1),
-	LY_BELOW(struct ly_vm_kept, take_data, LY_TPM_MAX + 1),
-	LY_BELOW(struct ly_vm_kept, out_to, LY_OUT_TOS),
-	LY_BELOW(struct ly_vm_kept, out_len, LY_TPM_MAX + 1),
-	LY_UINT(struct ly_vm_kept, out_off),
 };
 
 const struct ly_message ly_vm_kept = LY_MESSAGE(0, "vm", struct ly_vm_kept,
@@ -107,8 +104,8 @@ nonsense(const struct ly_vm_kept *vm, const struct ly_away *away,
 	if (away->sent != LY_SENT_NONE && away->sent != LY_SENT_INIT &&
 	    vm->sent_seq != away->seq)
 		return "the command kept is not the one with the last number";
-	if (vm->out_to != LY_OUT_NOWHERE && !vm->out_len)
-		return "nothing to send";
+	if (guest->busy != (vm->asked_by != LY_ASKER_NONE))
+		return "a command that nobody asked";
 	if (vm->moving != LY_MOVING_NOT && ly_id_none(&vm->mig))
 		return "it moves, but in no migration";
 	return NULL;

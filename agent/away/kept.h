@@ -16,7 +16,8 @@
 #include "agent/guest/swtpm.h"
 
 #define LY_KEPT_VERSION 2
-#define LY_KEPT_MAX 1100 /* bytes at the most */
+#define LY_KEPT_MAX 704 /* bytes at the most: a slot has no more */
+#define LY_KEPT_WHY 48	/* of a VM's `why`; the rest is cut off */
 
 extern const struct ly_message ly_away_kept, ly_vm_kept;
 
@@ -36,32 +37,27 @@ enum ly_asker {
 	LY_ASKERS
 };
 
-/* Where the bytes in the area for output go. */
-enum ly_out_to { LY_OUT_NOWHERE, LY_OUT_CTRL, LY_OUT_DATA, LY_OUT_TOS };
-
 struct ly_vm_kept {
 	struct ly_id id, mig;
-	struct ly_bytes name, why, token; /* borrowed */
-	uint8_t state;			  /* enum ly_vmstate_kind */
-	uint8_t moving;			  /* enum ly_moving */
+	struct ly_bytes name, why; /* borrowed */
+	uint8_t state;		   /* enum ly_vmstate_kind */
+	uint8_t moving;		   /* enum ly_moving */
 	bool leaving;
+	bool served;  /* its endpoint is open, its QEMU was started */
 	bool stopped; /* by us, for `mig` */
 	bool fin;     /* may have been sent: the destination may claim */
+	bool let_go;  /* on-release may have been run for `mig` */
 	uint64_t commands_before, blobs_before, fate_epoch;
 	/* the guest's command that waits, and the one that has a seq */
 	bool guest_owed;
 	uint8_t cmd_locality, sent_locality;
 	uint32_t cmd_len, sent_len;
 	uint64_t sent_seq;
+	uint32_t token_len; /* given, or taken: then it is in an area */
 	/* the endpoint */
-	uint8_t asker; /* enum ly_asker */
-	bool asker_raw;
+	uint8_t asked_by; /* enum ly_asker */
+	bool asked_raw;
 	uint32_t have; /* bytes of a command that is not whole */
-	/* positions: what is to be consumed, what is to be sent */
-	uint32_t take_ctrl, take_data;
-	uint8_t out_to; /* enum ly_out_to */
-	uint32_t out_len;
-	uint64_t out_off;
 };
 
 /* The bytes' count; at most LY_KEPT_MAX. */

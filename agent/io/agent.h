@@ -42,6 +42,7 @@ struct ly_agent_conf {
 	size_t tpms_n;
 };
 
+struct ly_keep;
 struct ly_homes;
 struct ly_links;
 struct ly_vms;
@@ -50,10 +51,12 @@ struct ly_distrust;
 
 struct ly_agent {
 	uv_loop_t *loop;
+	const char *file; /* of its configuration */
 	struct ly_agent_conf conf;
 	struct ly_identity *ids;
 	const struct ly_peer *self;
 	struct ly_net *net;
+	struct ly_keep *keep; /* what outlives us */
 	struct ly_homes *homes;
 	struct ly_links *links;
 	struct ly_vms *vms;

@@ -29,7 +29,7 @@ ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
 		.fate = (uint8_t)fate,
 		.epoch = epoch };
 
-	if (!req || !control->conn)
+	if (!req || !control || !control->conn)
 		return;
 	ly_copy(m.why, sizeof(m.why), why);
 	ly_copy(m.value, sizeof(m.value), value);
@@ -39,7 +39,7 @@ ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
 void
 ly_control_report(struct ly_control *control, unsigned type, const void *m)
 {
-	if (control->conn)
+	if (control && control->conn)
 		ly_conn_send(control->conn, type, m);
 }
 

@@ -503,17 +503,16 @@ ly_dest_state(const struct ly_dest *d)
 	return d->core.state;
 }
 
-enum ly_rc
-ly_dest_start(const struct ly_dest_params *p, const struct ly_dest_ops *ops,
-    void *arg, struct ly_dest **out, struct ly_why *why)
+static const struct ly_qemu_tap tap = { on_qemu_event, on_qemu_exit };
+
+static struct ly_dest *
+make(const struct ly_dest_params *p, const struct ly_dest_ops *ops, void *arg)
 {
-	static const struct ly_qemu_tap tap = { on_qemu_event, on_qemu_exit };
-	struct ly_dest_todos todo = { .n = 0 };
 	struct ly_dest *d = calloc(1, sizeof(*d));
 
 	if (!d || uv_timer_init(p->loop, &d->timer)) {
 		free(d);
-		return ly_fail(why, LY_OUTSIDE, "no memory");
+		return NULL;
 	}
 	d->timer.data = d;
 	d->open = 1;
@@ -525,8 +524,35 @@ ly_dest_start(const struct ly_dest_params *p, const struct ly_dest_ops *ops,
 	ly_copy(d->source, sizeof(d->source), p->source);
 	ly_qemu_tap(d->qemu, &tap, d);
 	uv_timer_start(&d->timer, on_timer, TICK_MS, TICK_MS);
+	return d;
+}
+
+void
+ly_dest_wake(const struct ly_dest_params *p, uint64_t epoch,
+    const struct ly_dest_ops *ops, void *arg, struct ly_dest **out)
+{
+	struct ly_dest_todos todo = { .n = 0 };
+	struct ly_dest *d = make(p, ops, arg);
+
+	if (!d)
+		abort();
+	*out = d;
+	d->epoch = epoch;
+	ly_dest_woken(&d->core, epoch != 0, uv_now(d->loop), &todo);
+	obey(d, &todo);
+}
+
+enum ly_rc
+ly_dest_start(const struct ly_dest_params *p, const struct ly_dest_ops *ops,
+    void *arg, struct ly_dest **out, struct ly_why *why)
+{
+	struct ly_dest_todos todo = { .n = 0 };
+	struct ly_dest *d = make(p, ops, arg);
+
+	if (!d)
+		return ly_fail(why, LY_OUTSIDE, "no memory");
+	*out = d;
 	ly_dest_init(&d->core, uv_now(d->loop), &todo);
 	obey(d, &todo);
-	*out = d;
 	return LY_OK;
 }

@@ -50,6 +50,9 @@ struct ly_dest_ops {
 LY_MUST enum ly_rc ly_dest_start(const struct ly_dest_params *params,
     const struct ly_dest_ops *ops, void *arg, struct ly_dest **out,
     struct ly_why *why);
+/* One whose agent has died after CLAIM; `epoch` when it was granted, else 0. */
+void ly_dest_wake(const struct ly_dest_params *params, uint64_t epoch,
+    const struct ly_dest_ops *ops, void *arg, struct ly_dest **out);
 /* Hands over the source's connection, in the listener's on_open(). LY_OK: it
  * is ours. LY_REFUSED: it is not that source. LY_BUSY: not listening (yet, or
  * any more). */

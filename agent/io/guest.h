@@ -17,13 +17,20 @@
  *
  * What is answered how is decided by agent/guest/swtpm.h; read its head. Here
  * are sockets and the loop. One struct a VM, under 2 KiB with its connections
- * when nothing is under way: a command's bytes are kept only if it comes in
- * pieces.
+ * when nothing is under way.
+ *
+ * QEMU's session outlives us: its descriptors are in the owner's slot, every
+ * event is a turn of the owner's (agent/io/turn.h), whose commit keeps
+ * ly_guest_keep() among other things, and whose settle and go_on call
+ * ly_guest_settle() and ly_guest_go_on(). ly_guest_wake() goes on with it: no
+ * request of QEMU's is lost, heard twice or answered twice.
  */
 #ifndef LY_IO_GUEST_H
 #define LY_IO_GUEST_H
 
 #include "agent/guest/swtpm.h"
+#include "agent/io/keep.h"
+#include "agent/io/turn.h"
 
 #include <uv.h>
 
@@ -63,15 +70,43 @@ struct ly_guest_ops {
 	void (*on_session)(void *arg, bool up);
 };
 
+struct ly_guest_params {
+	uv_loop_t *loop;
+	const char *path;
+	struct ly_turn *turn; /* the owner's, as his slot is */
+	struct ly_slot *slot;
+	const struct ly_guest_ops *ops;
+	void *arg;
+};
+
+/* What of an endpoint must outlive the agent, beside what is in the slot. */
+struct ly_guest_kept {
+	struct ly_swtpm m;
+	uint8_t asked_by; /* enum ly_asker */
+	bool asked_raw;
+	uint32_t have;
+};
+
 /* Starts to listen; both sockets have mode 0600 and replace what a dead
  * process left behind, but never a live one's (LY_BUSY). BEFORE at first. */
-LY_MUST enum ly_rc ly_guest_open(uv_loop_t *loop, const char *path,
-    const struct ly_guest_ops *ops, void *arg, struct ly_guest **out,
+LY_MUST enum ly_rc ly_guest_open(const struct ly_guest_params *params,
+    struct ly_guest **out, struct ly_why *why);
+/* The same for one that an agent before us served. *out is there before the
+ * first op is called. */
+LY_MUST enum ly_rc ly_guest_wake(const struct ly_guest_params *params,
+    const struct ly_guest_kept *kept, struct ly_guest **out,
     struct ly_why *why);
 /* Hangs up on everybody, removes the sockets, and calls `closed` (or not, if
  * NULL) when nothing of it is left. No ops are called any more, no answers
  * may come. */
 void ly_guest_close(struct ly_guest *g, void (*closed)(void *arg));
+/* The same, but QEMU and the sockets stay for the next agent. */
+void ly_guest_leave(struct ly_guest *g, void (*closed)(void *arg));
+
+/* For the owner's turn. */
+void ly_guest_keep(const struct ly_guest *g, struct ly_guest_kept *out);
+void ly_guest_settle(struct ly_guest *g);
+bool ly_guest_go_on(struct ly_guest *g);
 
 /* One whole TPM answer; it is copied. */
 void ly_guest_answer(struct ly_guest *g, const uint8_t *rsp, size_t len);

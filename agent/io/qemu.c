@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define START_MS 30000 /* to open its monitor: it may wait for its TPM */
@@ -130,6 +131,18 @@ over(struct ly_qemu *q, int status)
 		q->ops->on_exit(q->arg, status, why);
 }
 
+/* Ours after all, if we are the process that started it, with a new program. */
+static int
+reap_adopted(int pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, WNOHANG) != pid)
+		return -1;
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) :
+				     WEXITSTATUS(status);
+}
+
 static void
 on_end(uv_poll_t *watch, int status, int events)
 {
@@ -137,7 +150,7 @@ on_end(uv_poll_t *watch, int status, int events)
 
 	(void)status;
 	(void)events;
-	over(q, q->adopted ? -1 : ly_spawn_reap(q->pid));
+	over(q, q->adopted ? reap_adopted(q->pid) : ly_spawn_reap(q->pid));
 }
 
 static enum ly_rc

@@ -409,6 +409,7 @@ send_fin(struct ly_source *s)
 		.bytes = s->pump ? ly_pump_sent(s->pump) : 0 };
 
 	progress(s);
+	s->ops->on_fin(s->arg);
 	if (s->conn)
 		ly_conn_send(s->conn, LY_FIN, &fin);
 }
@@ -581,23 +582,20 @@ ly_source_close(struct ly_source *s)
 	release_all(s);
 }
 
-enum ly_rc
-ly_source_start(const struct ly_source_params *p,
-    const struct ly_source_ops *ops, void *arg, struct ly_source **out,
-    struct ly_why *why)
+static const struct ly_qemu_tap tap = { on_qemu_event, on_qemu_exit };
+
+static struct ly_source *
+make(const struct ly_source_params *p, const struct ly_source_ops *ops,
+    void *arg)
 {
-	static const struct ly_conn_ops conn = { on_open, on_frame, on_drain,
-		on_close };
-	static const struct ly_qemu_tap tap = { on_qemu_event, on_qemu_exit };
-	struct ly_hello hello = { .purpose = LY_FOR_STREAM, .mig = p->mig };
 	struct ly_source *s = calloc(1, sizeof(*s));
 
 	if (!s || uv_timer_init(p->loop, &s->timer)) {
 		free(s);
-		return ly_fail(why, LY_OUTSIDE, "no memory");
+		return NULL;
 	}
 	s->timer.data = s;
-	s->open = 2; /* the timer and the connection */
+	s->open = 1;
 	s->ops = ops;
 	s->arg = arg;
 	s->loop = p->loop;
@@ -606,7 +604,48 @@ ly_source_start(const struct ly_source_params *p,
 	s->mig = p->mig;
 	s->bandwidth = p->bandwidth;
 	s->started_ms = uv_now(s->loop);
+	return s;
+}
+
+void
+ly_source_wake(const struct ly_source_params *p,
+    const struct ly_source_woken *woken, const struct ly_source_ops *ops,
+    void *arg, struct ly_source **out)
+{
+	struct ly_source *s = make(p, ops, arg);
+	struct ly_source_woken w = *woken;
+	struct ly_source_todos todo = { .n = 0 };
+
+	if (!s)
+		abort();
+	*out = s;
+	if (s->qemu)
+		ly_qemu_tap(s->qemu, &tap, s);
+	uv_timer_start(&s->timer, on_timer, TICK_MS, TICK_MS);
+	w.gone = !s->qemu;
+	s->feeding = true; /* what is found out on the way waits in `news` */
+	ly_source_woken(&s->core, &w, s->started_ms, &todo);
+	for (unsigned i = 0; i < todo.n; i++)
+		perform(s, &todo.act[i]);
+	s->feeding = false;
+	if (s->over)
+		finish(s);
+}
+
+enum ly_rc
+ly_source_start(const struct ly_source_params *p,
+    const struct ly_source_ops *ops, void *arg, struct ly_source **out,
+    struct ly_why *why)
+{
+	static const struct ly_conn_ops conn = { on_open, on_frame, on_drain,
+		on_close };
+	struct ly_hello hello = { .purpose = LY_FOR_STREAM, .mig = p->mig };
+	struct ly_source *s = make(p, ops, arg);
+
+	if (!s)
+		return ly_fail(why, LY_OUTSIDE, "no memory");
 	ly_source_init(&s->core, p->downtime_ms, s->started_ms);
+	s->open = 2; /* the timer and the connection */
 	s->conn = ly_conn_dial(p->net, p->dest_address, p->dest, &hello, &conn,
 	    s);
 	if (!s->conn) {

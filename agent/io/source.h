@@ -55,6 +55,8 @@ struct ly_source_ops {
 	/* Run on-release, or on-abort if `regain`; answer by
 	 * ly_source_hooked(), also from within the call. */
 	void (*hook)(void *arg, bool regain);
+	/* FIN goes next: from now on the destination may claim. */
+	void (*on_fin)(void *arg);
 	/* Ask the home; answer by ly_source_released(). */
 	void (*release)(void *arg);
 	/* Ask the home what became of it, aborting it if `abort`; answer
@@ -77,6 +79,12 @@ LY_MUST enum ly_rc ly_source_start(const struct ly_source_params *params,
 void ly_source_hooked(struct ly_source *s, bool ok, const char *why);
 /* The home says that another host has the lease. */
 void ly_source_fenced(struct ly_source *s);
+/* One whose agent has died: nothing is dialled. `qemu` may be NULL (it has
+ * ended); dest and what follows it are not read. *out is there before the first
+ * op is called. */
+void ly_source_wake(const struct ly_source_params *params,
+    const struct ly_source_woken *woken, const struct ly_source_ops *ops,
+    void *arg, struct ly_source **out);
 void ly_source_released(struct ly_source *s, enum ly_rc rc);
 void ly_source_fate(struct ly_source *s, enum ly_rc rc, enum ly_fate fate);
 /* By the manager: as a failure at this point. */

@@ -6,7 +6,7 @@
 #ifndef LY_AGENT_IO_VM_IN_H
 #define LY_AGENT_IO_VM_IN_H
 
-#include "agent/away/away.h"
+#include "agent/away/kept.h"
 #include "agent/away/guard.h"
 #include "agent/io/control.h"
 #include "agent/io/definition.h"
@@ -19,13 +19,10 @@
 #include "agent/io/vms.h"
 #include "lib/wire/signed.h"
 
-/* An event of the away machine that has to wait for the one under way. */
-struct pend {
-	struct pend *next;
-	struct ly_away_event ev;
-	uint8_t secret[LY_SECRET_LEN];
-	size_t len;
-	uint8_t body[];
+/* What the away machine wants done when it is committed. */
+struct deed {
+	struct deed *next;
+	struct ly_away_todo todo;
 };
 
 struct vm {
@@ -34,6 +31,7 @@ struct vm {
 	struct ly_id id;
 	char name[LY_NAME_MAX];
 	char home[LY_SPIFFE_MAX], home_site[LY_NAME_MAX];
+	char home_address[LY_ADDR_MAX];
 	char source_id[LY_SPIFFE_MAX]; /* who may send us the stream */
 	char dir[200];
 	struct ly_definition *def; /* until it is started */
@@ -45,8 +43,9 @@ struct vm {
 	bool forgotten; /* to be freed when nothing is under way */
 
 	struct ly_away core;
-	bool feeding;
-	struct pend *pend;
+	struct ly_turn turn;  /* every change of what is kept is in one */
+	struct ly_slot *slot; /* NULL: an orphan */
+	struct deed *deeds;
 	struct ly_link_user user;
 	uint8_t *ticket;
 	size_t ticket_len;
@@ -54,14 +53,13 @@ struct vm {
 	struct ly_guest *guest;
 	bool guest_owed; /* the guest waits for an answer */
 	struct vm_cmd {
-		uint8_t *at;
-		size_t len, room;
+		uint32_t len;
 		uint8_t locality;
-	} cmd, sent; /* the one that waits; the one that has a seq */
+	} cmd, sent; /* the one that waits; the one that has a seq: in the
+		      * slot's areas */
 	uint64_t sent_seq;
-	uint8_t init_locality;
-	uint8_t token[LY_TOKEN_MAX]; /* given (source) or taken (dest) */
-	size_t token_len;
+	uint32_t token_len; /* given (source), or taken (destination) and in an
+			     * area */
 
 	struct ly_qemu *qemu;
 	struct ly_guard guard;
@@ -72,6 +70,11 @@ struct vm {
 	struct ly_source *source;
 	struct ly_dest *dest;
 	struct ly_id mig;
+	enum ly_moving moving;
+	bool stopped;	    /* by us, for `mig` */
+	bool fin;	    /* may have been sent */
+	bool let_go;	    /* on-release may have been run */
+	bool woken;	    /* an agent before us has started it */
 	bool want_release;  /* RELEASE goes as soon as the TPM is idle */
 	bool asked_release; /* from then on only the home knows the outcome */
 	uint64_t commands_before; /* seq when the migration began */
@@ -100,7 +103,7 @@ struct ly_vms {
 	struct past past[LY_PAST_MAX]; /* a ring; the newest before `past_at` */
 	unsigned past_at;
 	uv_timer_t tick;
-	bool closing;
+	bool closing;  /* the agent ends; its VMs do not */
 	unsigned open; /* endpoints not yet closed */
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -120,12 +123,38 @@ void ly_vm_forget(struct vm *vm);
 
 struct vm *ly_vm_blank(struct ly_vms *vms, const struct ly_id *id,
     const char *name);
+/* Of a blank one: as if it had never been. */
+void ly_vm_unlist(struct vm *vm);
 
-/* vm_orphan.c: what an agent after us has to know, in DIR/vm. */
+/* vm_note.c: what an agent after us has to know, and what does not change, in
+ * DIR/vm. */
 LY_MUST enum ly_rc ly_vm_note(const struct vm *vm, struct ly_why *why);
 void ly_vm_note_gone(const struct vm *vm);
+/* Into a blank VM. LY_MALFORMED: of another VM, or damaged. */
+LY_MUST enum ly_rc ly_vm_note_read(struct vm *vm, struct ly_why *why);
+
+/* vm_orphan.c */
 void ly_vm_orphan_ready(struct vm *vm);
 void ly_vms_adopt(struct ly_vms *vms, const struct ly_qemu_ops *ops);
+
+/* vm_wake.c */
+void ly_vms_wake(struct ly_vms *vms, const struct ly_qemu_ops *ops);
+/* Its QEMU's monitor answers, or its QEMU is gone. */
+void ly_vm_woken(struct vm *vm);
+void ly_vm_gone_meanwhile(struct vm *vm); /* vms.c */
+void ly_vm_source_woken(struct vm *vm);	  /* vm_move.c */
+void ly_vm_dest_woken(struct vm *vm);
+void ly_vm_fenced(struct vm *vm);
+
+/* vm_keep.c: a VM's turns, and its slot. */
+void ly_vm_turns(struct vm *vm);
+LY_MUST enum ly_rc ly_vm_keep(struct vm *vm, struct ly_why *why);
+LY_MUST enum ly_rc ly_vm_unkeep(struct vm *vm, struct ly_slot *slot,
+    struct ly_guest_kept *guest, bool *served, struct ly_why *why);
+/* Something that is kept has changed, by none of the machines. */
+void ly_vm_touch(struct vm *vm);
+/* Bytes of an area; NULL for none. */
+uint8_t *ly_vm_area(struct vm *vm, enum ly_area area, size_t len);
 
 /* vm_tpm.c */
 void ly_vm_feed(struct vm *vm, const struct ly_away_event *ev, const void *body,
@@ -135,6 +164,11 @@ LY_MUST enum ly_rc ly_vm_endpoint(struct vm *vm, enum ly_guest_mode mode,
 LY_MUST enum ly_rc ly_vm_join(struct vm *vm, const char *address,
     struct ly_why *why);
 uint64_t ly_vm_now_ms(const struct vm *vm);
+/* Of the turn: what was decided is done. */
+void ly_vm_do_deeds(struct vm *vm);
+void ly_vm_drop_deeds(struct vm *vm);
+LY_MUST enum ly_rc ly_vm_endpoint_woken(struct vm *vm,
+    const struct ly_guest_kept *kept, struct ly_why *why);
 /* What the away machine tells its owner. */
 void ly_vm_told(struct vm *vm, const struct ly_away_todo *t);
 

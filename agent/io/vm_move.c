@@ -46,6 +46,7 @@ static void
 forget_mig(struct vm *vm)
 {
 	vm->mig = (struct ly_id){ { 0 } };
+	ly_vm_touch(vm);
 }
 
 /* ---- source ---- */
@@ -73,7 +74,20 @@ is_quiet(void *arg)
 static void
 on_stopping(void *arg)
 {
-	ly_vm_guard_tell(arg, LY_GUARD_BAR);
+	struct vm *vm = arg;
+
+	ly_vm_guard_tell(vm, LY_GUARD_BAR);
+	vm->stopped = true; /* an agent after us lets it go on, if it may */
+	ly_vm_touch(vm);
+}
+
+static void
+on_fin(void *arg)
+{
+	struct vm *vm = arg;
+
+	vm->fin = true;
+	ly_vm_touch(vm);
 }
 
 static void
@@ -89,7 +103,13 @@ on_stopped(void *arg, bool won)
 static void
 hook(void *arg, bool regain)
 {
-	ly_vm_hook_source(arg, regain);
+	struct vm *vm = arg;
+
+	if (!regain) {
+		vm->let_go = true;
+		ly_vm_touch(vm);
+	}
+	ly_vm_hook_source(vm, regain);
 }
 
 /* The guest stands still, but its last command may still be under way; the
@@ -204,6 +224,8 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	    (unsigned long long)vm->core.seq);
 	vm->source = NULL;
 	vm->want_release = false;
+	vm->moving = LY_MOVING_NOT;
+	vm->stopped = vm->fin = vm->let_go = false;
 	ly_vm_remember(vms, &vm->mig, rc, fate, epoch, r->why, value);
 	done(vms, vm->copy_req, rc, fate, epoch, r->why, value);
 	vm->copy_req = 0;
@@ -232,6 +254,7 @@ static const struct ly_source_ops source_ops = {
 	.on_stopping = on_stopping,
 	.on_stopped = on_stopped,
 	.hook = hook,
+	.on_fin = on_fin,
 	.release = release,
 	.query = query,
 	.seq = seq,
@@ -245,7 +268,7 @@ cannot_move(const struct vm *vm, const struct ly_copy *m)
 {
 	if (strcmp(vm->home_site, m->origin) != 0)
 		return "not a VM of that site";
-	if (vm->source)
+	if (vm->moving != LY_MOVING_NOT)
 		return "another migration of this VM is under way";
 	if (!ly_vm_runs(vm) || vm->leaving)
 		return "the VM does not run";
@@ -282,7 +305,7 @@ ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 		    "no such VM on this host", "");
 		return;
 	}
-	if (vm->source && ly_id_same(&vm->mig, &m->mig)) {
+	if (vm->moving == LY_MOVING_OUT && ly_id_same(&vm->mig, &m->mig)) {
 		vm->copy_req = m->req; /* asked again: the answer is to come */
 		return;
 	}
@@ -297,9 +320,13 @@ ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 	vm->asked_release = false;
 	vm->commands_before = vm->core.seq;
 	vm->blobs_before = vm->guest ? ly_guest_blobs(vm->guest) : 0;
+	vm->moving = LY_MOVING_OUT;
+	vm->stopped = vm->fin = vm->let_go = false;
+	ly_vm_touch(vm);
 	if (ly_source_start(&params, &source_ops, vm, &vm->source, &why) ==
 	    LY_OK)
 		return;
+	vm->moving = LY_MOVING_NOT;
 	forget_mig(vm);
 	vm->copy_req = 0;
 	done(vms, m->req, LY_OUTSIDE, LY_FATE_OPEN, 0, why.text, "");
@@ -326,8 +353,8 @@ ly_vms_settle(struct ly_vms *vms, const struct ly_request *m)
 	    strcmp(orphan->home_site, m->origin) == 0 &&
 	    m->flag == LY_FATE_CLAIMED)
 		ly_qemu_quit(orphan->qemu); /* it runs elsewhere by now */
-	if (vm && vm->source && strcmp(vm->home_site, m->origin) == 0 &&
-	    vm->core.asking)
+	if (vm && vm->moving == LY_MOVING_OUT &&
+	    strcmp(vm->home_site, m->origin) == 0 && vm->core.asking)
 		ly_vm_feed(vm,
 		    &(struct ly_away_event){ .kind = LY_AWAY_SETTLED,
 			.mig = m->mig,
@@ -335,6 +362,28 @@ ly_vms_settle(struct ly_vms *vms, const struct ly_request *m)
 			.epoch = m->epoch },
 		    NULL, 0);
 	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
+}
+
+/* A migration of which the agent before us was the source. Its stream is gone,
+ * so it can end in two ways. Before RELEASE was asked the VM stays here, and the
+ * home is told, so that it need not wait for the manager. After it, the home is
+ * asked what became of it; it is aborted there, unless the destination may have
+ * the whole VM: that gets its chance first. */
+void
+ly_vm_source_woken(struct vm *vm)
+{
+	struct ly_source_params params = { .loop = vm->vms->agent->loop,
+		.qemu = vm->qemu,
+		.vm = vm->id,
+		.mig = vm->mig };
+	struct ly_source_woken woken = { .released = vm->asked_release,
+		.fin = vm->fin,
+		.hooked = vm->let_go,
+		.stopped = vm->stopped };
+
+	if (!woken.released)
+		query(vm, true);
+	ly_source_wake(&params, &woken, &source_ops, vm, &vm->source);
 }
 
 /* ---- destination ---- */
@@ -370,6 +419,7 @@ on_dest_over(void *arg, const struct ly_dest_result *r)
 	bool runs = r->end == LY_DEST_RUNS;
 
 	vm->dest = NULL;
+	vm->moving = LY_MOVING_NOT;
 	ly_vm_remember(vm->vms, &vm->mig, r->rc,
 	    r->epoch ? LY_FATE_CLAIMED : LY_FATE_ABORTED, r->epoch, r->why, "");
 	if (!runs) {
@@ -401,8 +451,38 @@ ly_vm_qemu_ready(struct vm *vm)
 		.source = vm->source_id };
 	struct ly_why why;
 
+	vm->moving = LY_MOVING_IN;
+	ly_vm_touch(vm);
 	if (ly_dest_start(&params, &dest_ops, vm, &vm->dest, &why) != LY_OK)
 		ly_vm_leave(vm, why.text);
+}
+
+/* A migration of which the agent before us was the destination. With the CLAIM
+ * asked QEMU has the whole VM, and it goes on from there; before, the stream is
+ * gone, and QEMU with it. */
+void
+ly_vm_dest_woken(struct vm *vm)
+{
+	struct ly_dest_params params = { .loop = vm->vms->agent->loop,
+		.qemu = vm->qemu,
+		.vm = vm->id,
+		.mig = vm->mig,
+		.source = vm->source_id };
+	bool granted = vm->core.state == LY_AWAY_HELD;
+
+	if (!granted && vm->core.state != LY_AWAY_CLAIMING &&
+	    vm->core.state != LY_AWAY_DEAD) {
+		vm->moving = LY_MOVING_NOT;
+		ly_copy(vm->why, sizeof(vm->why),
+		    "its agent was restarted while the memory came");
+		ly_vm_touch(vm);
+		ly_qemu_quit(vm->qemu);
+		return;
+	}
+	ly_dest_wake(&params, granted ? vm->core.epoch : 0, &dest_ops, vm,
+	    &vm->dest);
+	if (vm->core.state == LY_AWAY_DEAD)
+		ly_dest_granted(vm->dest, LY_REFUSED, 0);
 }
 
 enum ly_rc
@@ -430,7 +510,7 @@ ly_vms_drop(struct ly_vms *vms, const struct ly_request *m)
 	if (vm && strcmp(vm->home_site, m->origin) == 0) {
 		if (vm->dest)
 			ly_dest_drop(vm->dest);
-		else if (vm->state == LY_VM_INCOMING)
+		else if (vm->state == LY_VM_INCOMING && !vm->woken)
 			ly_vm_leave(vm, "the migration was aborted");
 	}
 	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
@@ -459,6 +539,8 @@ told_claim(struct vm *vm, const struct ly_away_todo *t)
 		ly_guest_attach_mode(vm->guest, LY_GUEST_ATTACHED);
 	if (vm->dest)
 		ly_dest_granted(vm->dest, t->rc, vm->core.epoch);
+	else if (vm->woken)
+		return;		 /* its monitor will be there in a moment */
 	else if (t->rc == LY_OK) /* our QEMU died while we asked */
 		ly_vm_feed(vm,
 		    &(struct ly_away_event){ .kind = LY_AWAY_DETACH }, NULL, 0);
@@ -483,10 +565,9 @@ told_fate(struct vm *vm, const struct ly_away_todo *t)
 		ly_source_fate(vm->source, t->rc, t->fate);
 }
 
-static void
-told_fenced(struct vm *vm, const struct ly_away_todo *t)
+void
+ly_vm_fenced(struct vm *vm)
 {
-	(void)t;
 	ly_vm_alarm(vm,
 	    "another host holds this VM's TPM: this copy is"
 	    " stopped");
@@ -500,6 +581,13 @@ told_fenced(struct vm *vm, const struct ly_away_todo *t)
 		ly_source_fenced(vm->source);
 	else if (vm->dest)
 		ly_dest_fenced(vm->dest);
+}
+
+static void
+told_fenced(struct vm *vm, const struct ly_away_todo *t)
+{
+	(void)t;
+	ly_vm_fenced(vm);
 }
 
 /* For `vm show`: a guest whose TPM waits, or has failed, runs all the same. */

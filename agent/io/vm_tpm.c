@@ -13,17 +13,16 @@ ly_vm_now_ms(const struct vm *vm)
 	return uv_now(vm->vms->agent->loop);
 }
 
-/* ---- doing as told ---- */
+/* ---- doing as told, after the commit ---- */
 
 static void
-say_attach(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_attach(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_attach m = { .chan = vm->user.chan,
 		.vm = vm->id,
 		.ticket = { vm->ticket, vm->ticket_len } };
 
 	(void)t;
-	(void)body;
 	ly_link_say(&vm->user, LY_ATTACH, &m);
 }
 
@@ -36,7 +35,7 @@ drop_ticket(struct vm *vm)
 }
 
 static void
-say_resume(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_resume(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_resume m = { .chan = vm->user.chan,
 		.vm = vm->id,
@@ -44,122 +43,101 @@ say_resume(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 		.seq = t->seq,
 		.waiting = t->waiting };
 
-	(void)body;
 	memcpy(m.secret, vm->core.secret, sizeof(m.secret));
 	ly_link_say(&vm->user, LY_RESUME, &m);
 	ly_wipe(&m, sizeof(m));
 }
 
-/* The one that waits has been given a seq. It is kept as it is, for it may have
- * to be said again when the guest, told that it failed, has sent others. */
 static void
-number_command(struct vm *vm, uint64_t seq)
-{
-	struct vm_cmd free_one = vm->sent;
-
-	vm->sent = vm->cmd;
-	vm->cmd = free_one;
-	vm->sent_seq = seq;
-}
-
-static void
-say_command(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_command(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_command m = { .chan = vm->user.chan,
 		.op = (uint8_t)t->op,
 		.epoch = t->epoch,
 		.seq = t->seq };
 
-	(void)body;
-	if (t->seq != vm->sent_seq)
-		number_command(vm, t->seq);
 	m.locality = vm->sent.locality;
-	m.body = (struct ly_bytes){ vm->sent.at, vm->sent.len };
+	m.body = (struct ly_bytes){
+		ly_vm_area(vm, LY_AREA_NUMBERED, vm->sent.len), vm->sent.len
+	};
 	ly_link_say(&vm->user, LY_COMMAND, &m);
 }
 
 static void
-say_init(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_init(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_command m = { .chan = vm->user.chan,
 		.op = LY_OP_INIT,
 		.epoch = t->epoch,
 		.seq = t->seq };
 
-	(void)body;
 	ly_link_say(&vm->user, LY_COMMAND, &m);
 }
 
 static void
-say_cancel(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_cancel(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_cancel m = { .chan = vm->user.chan,
 		.epoch = t->epoch,
 		.seq = t->seq };
 
-	(void)body;
 	ly_link_say(&vm->user, LY_CANCEL, &m);
 }
 
 static void
-say_detach(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_detach(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_detach m = { .chan = vm->user.chan, .epoch = t->epoch };
 
-	(void)body;
 	ly_link_say(&vm->user, LY_DETACH, &m);
 }
 
 static void
-say_prestage(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_prestage(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_prestage m = { .chan = vm->user.chan,
 		.vm = vm->id,
 		.mig = t->mig,
 		.ticket = { vm->ticket, vm->ticket_len } };
 
-	(void)body;
 	ly_link_say(&vm->user, LY_PRESTAGE, &m);
 }
 
 static void
-say_release(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_release(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_release m = { .chan = vm->user.chan,
 		.mig = t->mig,
 		.epoch = t->epoch,
 		.seq = t->seq };
 
-	(void)body;
 	ly_link_say(&vm->user, LY_RELEASE, &m);
 }
 
 static void
-say_claim(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_claim(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_claim m = { .chan = vm->user.chan,
 		.mig = t->mig,
-		.token = { vm->token, vm->token_len } };
+		.token = { ly_vm_area(vm, LY_AREA_REQUEST, LY_TOKEN_MAX),
+		    vm->token_len } };
 
-	(void)body;
 	ly_link_say(&vm->user, LY_CLAIM, &m);
 }
 
 static void
-say_abort(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_abort(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_query m = { .vm = vm->id, .mig = t->mig };
 
-	(void)body;
 	ly_link_say(&vm->user, LY_ABORT, &m);
 }
 
 static void
-say_query(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+say_query(struct vm *vm, const struct ly_away_todo *t)
 {
 	struct ly_query m = { .vm = vm->id, .mig = t->mig };
 
-	(void)body;
 	ly_link_say(&vm->user, LY_QUERY, &m);
 }
 
@@ -182,19 +160,11 @@ give(struct vm *vm, enum ly_op op, const uint8_t *at, size_t len)
 }
 
 static void
-give_answer(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
-{
-	give(vm, t->op, body.at, body.len);
-}
-
-static void
-give_failure(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+give_failure(struct vm *vm)
 {
 	uint8_t answer[LY_TPM_HEAD];
 	uint8_t result[4] = { 0, 0, 0, LY_SWTPM_FAIL };
 
-	(void)t;
-	(void)body;
 	ly_tpm_answer(LY_TPM_RC_FAILURE, answer);
 	if (vm->core.op == LY_OP_TPM)
 		give(vm, LY_OP_TPM, answer, sizeof(answer));
@@ -203,23 +173,20 @@ give_failure(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
 }
 
 static void
-do_tell(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+do_tell(struct vm *vm, const struct ly_away_todo *t)
 {
-	(void)body;
 	if (vm->core.state == LY_AWAY_HELD)
 		drop_ticket(vm);
 	ly_vm_told(vm, t);
 }
 
 static void
-do_alarm(struct vm *vm, const struct ly_away_todo *t, struct ly_bytes body)
+do_alarm(struct vm *vm, const struct ly_away_todo *t)
 {
-	(void)body;
 	ly_vm_alarm(vm, t->text);
 }
 
-static void (*const deeds[])(struct vm *vm, const struct ly_away_todo *t,
-    struct ly_bytes body) = {
+static void (*const deeds[])(struct vm *vm, const struct ly_away_todo *t) = {
 	[LY_SAY_ATTACH] = say_attach,
 	[LY_SAY_RESUME] = say_resume,
 	[LY_SAY_COMMAND] = say_command,
@@ -231,71 +198,97 @@ static void (*const deeds[])(struct vm *vm, const struct ly_away_todo *t,
 	[LY_SAY_CLAIM] = say_claim,
 	[LY_SAY_ABORT] = say_abort,
 	[LY_SAY_QUERY] = say_query,
-	[LY_GIVE_ANSWER] = give_answer,
-	[LY_GIVE_FAILURE] = give_failure,
 	[LY_TELL] = do_tell,
 	[LY_TELL_ALARM] = do_alarm,
 };
 
+static void
+do_later(struct vm *vm, const struct ly_away_todo *t)
+{
+	struct deed *d = calloc(1, sizeof(*d)), **end = &vm->deeds;
+
+	if (!d)
+		abort();
+	d->todo = *t;
+	while (*end)
+		end = &(*end)->next;
+	*end = d;
+}
+
+/* Those of one commit. What they make the machine want is for the next. */
+void
+ly_vm_do_deeds(struct vm *vm)
+{
+	struct deed *d, *next = ly_take(vm->deeds);
+
+	while ((d = next)) {
+		next = d->next;
+		deeds[d->todo.act](vm, &d->todo);
+		free(d);
+	}
+}
+
+void
+ly_vm_drop_deeds(struct vm *vm)
+{
+	struct deed *d;
+
+	while ((d = vm->deeds)) {
+		vm->deeds = d->next;
+		free(d);
+	}
+}
+
+/* The one that waits has been given a seq. It is kept as it is, for it may have
+ * to be said again when the guest, told that it failed, has sent others. */
+static void
+number_command(struct vm *vm, uint64_t seq)
+{
+	size_t len = vm->cmd.len;
+
+	if (seq == vm->sent_seq)
+		return; /* said again */
+	vm->sent = vm->cmd;
+	vm->sent_seq = seq;
+	if (len)
+		memcpy(ly_vm_area(vm, LY_AREA_NUMBERED, len),
+		    ly_vm_area(vm, LY_AREA_WAITING, len), len);
+}
+
+/* What is for the guest is laid ready for its endpoint now; all else waits for
+ * the commit. */
 static void
 step(struct vm *vm, const struct ly_away_event *ev, struct ly_bytes body)
 {
 	struct ly_away_todos todo = { .n = 0 };
 
 	ly_away_step(&vm->core, ev, &todo);
-	for (unsigned i = 0; i < todo.n; i++)
-		deeds[todo.act[i].act](vm, &todo.act[i], body);
+	for (unsigned i = 0; i < todo.n; i++) {
+		const struct ly_away_todo *t = &todo.act[i];
+
+		if (t->act == LY_GIVE_ANSWER)
+			give(vm, t->op, body.at, body.len);
+		else if (t->act == LY_GIVE_FAILURE)
+			give_failure(vm);
+		else
+			do_later(vm, t);
+		if (t->act == LY_SAY_COMMAND)
+			number_command(vm, t->seq);
+	}
 }
 
-static void
-feed_later(struct vm *vm, const struct ly_away_event *ev, const void *body,
-    size_t len)
-{
-	struct pend *p = calloc(1, sizeof(*p) + len);
-	struct pend **end = &vm->pend;
-
-	if (!p)
-		abort();
-	p->ev = *ev;
-	p->len = len;
-	if (len)
-		memcpy(p->body, body, len);
-	if (ev->secret)
-		p->ev.secret = memcpy(p->secret, ev->secret, LY_SECRET_LEN);
-	while (*end)
-		end = &(*end)->next;
-	*end = p;
-}
-
-/* The machine is never entered twice at once: an answer given to the guest
- * may bring its next command before we are back. The VM lives until the last
- * event is done (ly_vm_forget waits for it). */
 void
 ly_vm_feed(struct vm *vm, const struct ly_away_event *ev, const void *body,
     size_t len)
 {
 	struct ly_away_event now = *ev;
-	struct pend *p;
 
 	now.now_ms = ly_vm_now_ms(vm);
 	now.lapsed = !ly_link_leased(&vm->user);
-	if (vm->feeding) {
-		feed_later(vm, &now, body, len);
-		return;
-	}
-	vm->feeding = true;
+	ly_turn_enter(&vm->turn);
 	step(vm, &now, (struct ly_bytes){ body, len });
-	while ((p = vm->pend)) {
-		vm->pend = p->next;
-		step(vm, &p->ev, (struct ly_bytes){ p->body, p->len });
-		ly_wipe(p->secret, sizeof(p->secret));
-		free(p);
-	}
-	vm->feeding = false;
-	if (vm->forgotten)
-		ly_vm_forget(vm);
-	else
-		ly_vm_release_if_idle(vm);
+	ly_turn_touch(&vm->turn);
+	ly_turn_leave(&vm->turn);
 }
 
 /* ---- from the home ---- */
@@ -396,18 +389,9 @@ static void
 keep_command(struct vm *vm, enum ly_op op, uint8_t locality, const uint8_t *at,
     size_t len)
 {
-	struct vm_cmd *c = &vm->cmd;
-
-	if (len > c->room) {
-		c->at = realloc(c->at, ly_max(len, 128));
-		if (!c->at)
-			abort();
-		c->room = ly_max(len, 128);
-	}
 	if (len)
-		memcpy(c->at, at, len);
-	c->len = len;
-	c->locality = locality;
+		memcpy(ly_vm_area(vm, LY_AREA_WAITING, len), at, len);
+	vm->cmd = (struct vm_cmd){ (uint32_t)len, locality };
 	vm->guest_owed = true;
 	ly_vm_guard_command(vm, at, op == LY_OP_TPM ? len : 0);
 	ly_vm_feed(vm,
@@ -455,7 +439,8 @@ on_save(void *arg)
 		.mig = vm->mig,
 		.epoch = vm->core.epoch,
 		.seq = vm->core.seq };
-	struct ly_wr w = ly_wr_over(vm->token, sizeof(vm->token));
+	uint8_t token[LY_TOKEN_MAX];
+	struct ly_wr w = ly_wr_over(token, sizeof(token));
 	size_t signed_len;
 
 	if (!vm->source || !ly_away_idle(&vm->core) ||
@@ -468,10 +453,10 @@ on_save(void *arg)
 	ly_message_put(&ly_token_message, &t, &w);
 	assert(!w.bad);
 	signed_len = ly_wr_len(&w) - sizeof(t.mac);
-	ly_hmac(vm->core.secret, LY_SECRET_LEN, vm->token, signed_len,
-	    vm->token + signed_len);
-	vm->token_len = ly_wr_len(&w);
-	ly_guest_saved(vm->guest, vm->token, vm->token_len);
+	ly_hmac(vm->core.secret, LY_SECRET_LEN, token, signed_len,
+	    token + signed_len);
+	vm->token_len = (uint32_t)ly_wr_len(&w);
+	ly_guest_saved(vm->guest, token, vm->token_len);
 }
 
 static bool
@@ -488,8 +473,8 @@ on_restore(void *arg, const uint8_t *token, size_t len)
 		ly_vm_alarm(vm, "a token that is not of this migration");
 		return false;
 	}
-	memcpy(vm->token, token, len);
-	vm->token_len = len;
+	memcpy(ly_vm_area(vm, LY_AREA_REQUEST, LY_TOKEN_MAX), token, len);
+	vm->token_len = (uint32_t)len;
 	return true;
 }
 
@@ -523,16 +508,36 @@ static const struct ly_guest_ops guest_ops = {
 	.on_session = on_session,
 };
 
+static struct ly_guest_params
+params_of(struct vm *vm, char path[220])
+{
+	ly_print(path, 220, "%s/tpm", vm->dir);
+	return (struct ly_guest_params){ .loop = vm->vms->agent->loop,
+		.path = path,
+		.turn = &vm->turn,
+		.slot = vm->slot,
+		.ops = &guest_ops,
+		.arg = vm };
+}
+
 enum ly_rc
 ly_vm_endpoint(struct vm *vm, enum ly_guest_mode mode, struct ly_why *why)
 {
 	char path[220];
-	enum ly_rc rc;
+	struct ly_guest_params params = params_of(vm, path);
+	enum ly_rc rc = ly_guest_open(&params, &vm->guest, why);
 
-	ly_print(path, sizeof(path), "%s/tpm", vm->dir);
-	rc = ly_guest_open(vm->vms->agent->loop, path, &guest_ops, vm,
-	    &vm->guest, why);
 	if (rc == LY_OK)
 		ly_guest_attach_mode(vm->guest, mode);
 	return rc;
+}
+
+enum ly_rc
+ly_vm_endpoint_woken(struct vm *vm, const struct ly_guest_kept *kept,
+    struct ly_why *why)
+{
+	char path[220];
+	struct ly_guest_params params = params_of(vm, path);
+
+	return ly_guest_wake(&params, kept, &vm->guest, why);
 }

@@ -88,6 +88,7 @@ ly_vm_state(struct vm *vm, enum ly_vmstate_kind state, const char *why)
 		why = lease_text(vm);
 	vm->state = state;
 	ly_copy(vm->why, sizeof(vm->why), why);
+	ly_vm_touch(vm);
 	ly_log(LY_NOTICE, vm->name, "%s%s%s", ly_vmstate_name(state),
 	    *why ? ": " : "", why);
 	report(vm);
@@ -123,7 +124,7 @@ one_closed(struct ly_vms *vms)
 }
 
 static void
-unlist(struct vm *vm)
+take_off(struct vm *vm)
 {
 	struct vm **at = &vm->vms->first;
 
@@ -133,22 +134,20 @@ unlist(struct vm *vm)
 }
 
 static void
-free_cmd(struct vm_cmd *c)
-{
-	if (c->at)
-		ly_wipe(c->at, c->room);
-	free(c->at);
-}
-
-static void
 vm_free(struct vm *vm)
 {
+	ly_vm_drop_deeds(vm);
 	free(vm->def);
 	free(vm->ticket);
-	free_cmd(&vm->cmd);
-	free_cmd(&vm->sent);
 	ly_wipe(&vm->core, sizeof(vm->core));
 	free(vm);
+}
+
+void
+ly_vm_unlist(struct vm *vm)
+{
+	take_off(vm);
+	vm_free(vm);
 }
 
 /* The endpoint's calls carry the VM, so it lives until this last one. */
@@ -174,25 +173,51 @@ tell_askers(struct vm *vm, enum ly_rc rc)
 	vm->start_req = vm->prepare_req = vm->stop_req = 0;
 }
 
-void
-ly_vm_forget(struct vm *vm)
+static void
+let_go(struct vm *vm)
 {
-	vm->forgotten = true;
-	if (vm->feeding)
-		return; /* ly_vm_feed() comes back here */
 	if (vm->qemu)
 		ly_qemu_leave(vm->qemu);
 	vm->qemu = NULL;
 	ly_link_leave(&vm->user);
+	take_off(vm);
+}
+
+/* The slot goes before the note: alone, the note of a VM whose QEMU does not
+ * run says nothing. */
+void
+ly_vm_forget(struct vm *vm)
+{
+	struct ly_guest *guest;
+
+	vm->forgotten = true;
+	if (vm->turn.depth > 0)
+		return; /* its end comes back here */
+	guest = ly_take(vm->guest);
+	if (guest)
+		ly_guest_close(guest, on_endpoint_closed);
+	if (vm->slot)
+		ly_slot_free(ly_take(vm->slot));
 	ly_vm_note_gone(vm);
 	ly_vm_guard_end(vm);
 	ly_vm_hook_forget(vm);
 	vm->state = LY_VM_NONE;
 	report(vm);
 	tell_askers(vm, LY_OUTSIDE);
-	unlist(vm);
+	let_go(vm);
+	if (!guest)
+		vm_free(vm);
+}
+
+/* The agent ends, the VM does not. */
+static void
+hand_on(struct vm *vm)
+{
+	ly_vm_hook_forget(vm);
+	ly_vm_end_moves(vm);
+	let_go(vm);
 	if (vm->guest)
-		ly_guest_close(ly_take(vm->guest), on_endpoint_closed);
+		ly_guest_leave(ly_take(vm->guest), on_endpoint_closed);
 	else
 		vm_free(vm);
 }
@@ -202,7 +227,7 @@ ly_vm_leave(struct vm *vm, const char *why)
 {
 	if (vm->leaving)
 		return;
-	vm->leaving = true;
+	vm->leaving = true; /* kept with what DETACH comes to */
 	if (!*vm->why)
 		ly_copy(vm->why, sizeof(vm->why), why);
 	ly_log(LY_NOTICE, vm->name, "leaving: %s", why);
@@ -218,6 +243,10 @@ on_ready(void *arg)
 
 	if (vm->orphan) {
 		ly_vm_orphan_ready(vm);
+		return;
+	}
+	if (vm->woken) {
+		ly_vm_woken(vm);
 		return;
 	}
 	if (vm->dest || vm->core.state == LY_AWAY_STAGED) {
@@ -260,6 +289,15 @@ on_qemu_exit(void *arg, int status, const char *why)
 		ly_vm_leave(vm, text);
 }
 
+void
+ly_vm_gone_meanwhile(struct vm *vm)
+{
+	vm->moving = LY_MOVING_NOT;
+	ly_copy(vm->why, sizeof(vm->why),
+	    "QEMU ended while its agent was restarted");
+	ly_vm_leave(vm, vm->why);
+}
+
 static const struct ly_qemu_ops qemu_ops = {
 	.on_ready = on_ready,
 	.on_event = on_event,
@@ -286,9 +324,6 @@ ly_vm_run(struct vm *vm, bool incoming, struct ly_why *why)
 		return rc;
 	vm->vms->open++;
 	ly_vm_guard_begin(vm, incoming);
-	rc = ly_vm_note(vm, why);
-	if (rc != LY_OK)
-		return rc;
 	ly_print(socket, sizeof(socket), "%s/tpm.ctrl", vm->dir);
 	if (vm->external)
 		on_ready(vm);
@@ -334,6 +369,7 @@ ly_vm_blank(struct ly_vms *vms, const struct ly_id *id, const char *name)
 		abort();
 	vm->vms = vms;
 	vm->id = *id;
+	ly_vm_turns(vm);
 	ly_away_init(&vm->core);
 	ly_copy(vm->name, sizeof(vm->name), name);
 	ly_print(vm->dir, sizeof(vm->dir), "%s/%s", vms->agent->conf.run, name);
@@ -356,6 +392,7 @@ vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
 	memcpy(vm->ticket, m->ticket.at, m->ticket.len);
 	vm->ticket_len = m->ticket.len;
 	ly_copy(vm->home, sizeof(vm->home), m->home);
+	ly_copy(vm->home_address, sizeof(vm->home_address), m->home_address);
 	ly_copy(vm->source_id, sizeof(vm->source_id), m->source);
 	rc = ly_spiffe_parse(m->home, &home, why);
 	if (rc == LY_OK && strcmp(home.site, m->origin) != 0)
@@ -369,13 +406,17 @@ vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
 		    m->definition.len, vm->def, why);
 	if (rc == LY_OK)
 		rc = ly_file_mkdir(vm->dir, 0700, why);
+	if (rc == LY_OK) {
+		vm->external = vm->def->external;
+		ly_copy(vm->home_site, sizeof(vm->home_site), home.site);
+		rc = ly_vm_note(vm, why);
+	}
+	if (rc == LY_OK)
+		rc = ly_vm_keep(vm, why);
 	if (rc != LY_OK) {
-		unlist(vm);
-		vm_free(vm);
+		ly_vm_unlist(vm);
 		return NULL;
 	}
-	vm->external = vm->def->external;
-	ly_copy(vm->home_site, sizeof(vm->home_site), home.site);
 	return vm;
 }
 
@@ -462,7 +503,7 @@ ly_vms_stop(struct ly_vms *vms, const struct ly_request *m)
 		done(vms, m->req, LY_OK, "");
 	} else if (!may_ask(vm, m->origin)) {
 		done(vms, m->req, LY_REFUSED, "not a VM of that site");
-	} else if (vm->source || vm->dest) {
+	} else if (vm->moving != LY_MOVING_NOT) {
 		done(vms, m->req, LY_BUSY, "the VM is in a migration");
 	} else {
 		vm->stop_req = m->req;
@@ -502,6 +543,7 @@ ly_vms_open(struct ly_agent *agent, struct ly_vms **out, struct ly_why *why)
 	if (!vms)
 		return ly_fail(why, LY_OUTSIDE, "no memory");
 	vms->agent = agent;
+	ly_vms_wake(vms, &qemu_ops);
 	ly_vms_adopt(vms, &qemu_ops);
 	uv_timer_init(agent->loop, &vms->tick);
 	vms->tick.data = vms;
@@ -524,16 +566,7 @@ ly_vms_close(struct ly_vms *vms, void (*closed)(void *arg), void *arg)
 	vms->closed = closed;
 	vms->closed_arg = arg;
 	vms->open++;
-	while (vms->first) {
-		struct vm *vm = vms->first;
-
-		if (vm->qemu)
-			ly_log_alarm(vm->name,
-			    "its QEMU (pid %d) runs on"
-			    " without a TPM",
-			    ly_qemu_pid(vm->qemu));
-		ly_vm_end_moves(vm);
-		ly_vm_forget(vm);
-	}
+	while (vms->first)
+		hand_on(vms->first);
 	uv_close((uv_handle_t *)&vms->tick, on_tick_closed);
 }

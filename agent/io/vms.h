@@ -11,7 +11,7 @@
 
 LY_MUST enum ly_rc ly_vms_open(struct ly_agent *agent, struct ly_vms **out,
     struct ly_why *why);
-/* Leaves every VM's QEMU running, closes the rest; `closed` when done. */
+/* Leaves every VM as it is for the next agent; `closed` when done. */
 void ly_vms_close(struct ly_vms *vms, void (*closed)(void *arg), void *arg);
 
 void ly_vms_start(struct ly_vms *vms, const struct ly_start *m);

@@ -8,6 +8,7 @@
 #include "agent/io/tpm.h"
 #include "agent/tpm/policy.h"
 #include "lib/io/log.h"
+#include "tests/io/keep_scene.h"
 #include "tests/io/swtpm_proc.h"
 #include "tests/test.h"
 
@@ -26,6 +27,7 @@ static const uint8_t fine[] = { 0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0 };
 /* The owner answers at once, unless told to wait. */
 struct owner {
 	uv_loop_t own, *loop;
+	struct keep_scene k;
 	struct ly_guest *g;
 	char dir[32], path[48], ctrl[56];
 	bool waits;
@@ -87,9 +89,20 @@ static const struct ly_guest_ops ops = { .on_command = on_command,
 	.on_save = on_save,
 	.on_session = on_session };
 
-/* On a loop of its own, or on one of many. */
+static enum ly_rc
+try_open(struct owner *o, const char *path, struct ly_why *why)
+{
+	struct ly_guest_params p = keep_scene_params(&o->k, path, &ops, o);
+	enum ly_rc rc = ly_guest_open(&p, &o->g, why);
+
+	if (rc == LY_OK)
+		o->k.g = o->g;
+	return rc;
+}
+
+/* On a loop of its own, or on one of many, with the keeper of all of them. */
 static void
-open_guest_on(struct owner *o, uv_loop_t *loop)
+open_guest_on(struct owner *o, uv_loop_t *loop, struct ly_keep *keep)
 {
 	struct ly_why why;
 
@@ -102,25 +115,31 @@ open_guest_on(struct owner *o, uv_loop_t *loop)
 	o->loop = loop ? loop : &o->own;
 	if (!loop)
 		uv_loop_init(o->loop);
-	WANT_INT(ly_guest_open(o->loop, o->path, &ops, o, &o->g, &why), LY_OK);
+	keep_scene_open(&o->k, o->loop, keep);
+	WANT_INT(try_open(o, o->path, &why), LY_OK);
 	ly_guest_attach_mode(o->g, LY_GUEST_ATTACHED);
 }
 
 static void
 open_guest(struct owner *o)
 {
-	open_guest_on(o, NULL);
+	open_guest_on(o, NULL, NULL);
 }
 
 static void
 close_guest(struct owner *o)
 {
+	o->k.g = NULL;
 	ly_guest_close(o->g, on_closed);
 	while (!o->closed)
 		uv_run(o->loop, UV_RUN_ONCE);
 	WANT_INT(o->closed, 1);
-	if (o->loop == &o->own)
+	ly_slot_free(o->k.slot);
+	if (o->loop == &o->own) {
+		keep_scene_end(&o->k);
+		uv_run(o->loop, UV_RUN_DEFAULT);
 		WANT_INT(uv_loop_close(o->loop), 0);
+	}
 	WANT(access(o->path, F_OK) != 0 && access(o->ctrl, F_OK) != 0);
 	WANT_INT(rmdir(o->dir), 0);
 }
@@ -281,7 +300,8 @@ TEST(descriptors_nobody_asked_for_are_closed)
 	settle(&o);
 	close(pair[0]);
 	close(pair[1]);
-	WANT_INT(descriptors(), before - 2); /* both ends of the connection */
+	/* both ends of the connection, and where its answers are read from */
+	WANT_INT(descriptors(), before - 3);
 	close_guest(&o);
 }
 
@@ -493,26 +513,27 @@ TEST(sockets_of_the_dead_are_replaced_and_of_the_living_never)
 	memset(&p, 0, sizeof(p));
 	p.loop = &p.own;
 	uv_loop_init(p.loop);
-	WANT_INT(ly_guest_open(p.loop, o.path, &ops, &p, &p.g, &why), LY_BUSY);
+	keep_scene_open(&p.k, p.loop, NULL);
+	WANT_INT(try_open(&p, o.path, &why), LY_BUSY);
 	WANT(strstr(why.text, o.path) != NULL);
 	/* a dead process leaves its sockets behind */
 	if (fork() == 0) {
-		struct ly_guest *g;
 		char path[64];
 
 		snprintf(path, sizeof(path), "%s/dead", o.dir);
-		_exit(ly_guest_open(p.loop, path, &ops, &p, &g, &why) != LY_OK);
+		_exit(try_open(&p, path, &why) != LY_OK);
 	}
 	wait(NULL);
 	snprintf(p.path, sizeof(p.path), "%s/dead", o.dir);
 	WANT_INT(access(p.path, F_OK), 0);
-	WANT_INT(ly_guest_open(p.loop, p.path, &ops, &p, &p.g, &why), LY_OK);
+	WANT_INT(try_open(&p, p.path, &why), LY_OK);
+	p.k.g = NULL;
 	ly_guest_close(p.g, NULL);
-	uv_run(p.loop, UV_RUN_DEFAULT);
+	settle(&p);
 	WANT_INT(mkdir(p.path, 0700), 0);
-	WANT_INT(ly_guest_open(p.loop, p.path, &ops, &p, &p.g, &why),
-	    LY_REFUSED);
+	WANT_INT(try_open(&p, p.path, &why), LY_REFUSED);
 	WANT_INT(rmdir(p.path), 0);
+	keep_scene_end(&p.k);
 	uv_run(p.loop, UV_RUN_DEFAULT);
 	WANT_INT(uv_loop_close(p.loop), 0);
 	close_guest(&o);
@@ -523,6 +544,7 @@ TEST(an_idle_guest_with_its_qemu_costs_at_most_two_kilobytes)
 	enum { N = 64 };
 	static struct owner o[N];
 	static struct qemu q[N];
+	static struct keep_scene k;
 	uv_loop_t loop;
 	struct mallinfo2 before, after;
 
@@ -530,12 +552,13 @@ TEST(an_idle_guest_with_its_qemu_costs_at_most_two_kilobytes)
 	if (before.uordblks == 0)
 		SKIP("this malloc does not count (a sanitizer's)");
 	uv_loop_init(&loop);
+	keep_scene_open(&k, &loop, NULL);
 	for (unsigned i = 0; i < N; i++) {
 		uint8_t buf[512];
 
 		if (i == N / 2) /* the loop's own tables have their size now */
 			before = mallinfo2();
-		open_guest_on(&o[i], &loop);
+		open_guest_on(&o[i], &loop, k.keep);
 		qemu_start(&o[i], &q[i]);
 		WANT_INT(say(&o[i], q[i].data, random8, sizeof(random8), buf),
 		    10);
@@ -547,6 +570,7 @@ TEST(an_idle_guest_with_its_qemu_costs_at_most_two_kilobytes)
 		qemu_end(&o[i], &q[i]);
 		close_guest(&o[i]);
 	}
+	keep_scene_end(&k);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	WANT_INT(uv_loop_close(&loop), 0);
 }
@@ -619,6 +643,8 @@ join(const char *spec, const char *path, int *news)
 		.on_op = joined_op };
 	static const struct ly_tpm_ops tops = { joined_answer, joined_dead };
 	struct joined j = { .policy = { .resets = true } };
+	struct keep_scene k = { .loop = NULL };
+	struct ly_guest_params p;
 	struct ly_why why = { "" };
 	uv_loop_t loop;
 	int fds[2];
@@ -631,12 +657,14 @@ join(const char *spec, const char *path, int *news)
 		close(fds[0]);
 		j.news = fds[1];
 		uv_loop_init(&loop);
+		keep_scene_open(&k, &loop, NULL);
+		p = keep_scene_params(&k, path, &gops, &j);
 		if (ly_tpm_open(&loop, spec, &tops, &j, &j.t, &why) != LY_OK ||
-		    ly_guest_open(&loop, path, &gops, &j, &j.g, &why) !=
-			LY_OK) {
+		    ly_guest_open(&p, &j.g, &why) != LY_OK) {
 			fprintf(stderr, "%s\n", why.text);
 			_exit(1);
 		}
+		k.g = j.g;
 		ly_guest_attach_mode(j.g, LY_GUEST_ATTACHED);
 		uv_run(&loop, UV_RUN_DEFAULT);
 		_exit(0);
