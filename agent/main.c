@@ -8,6 +8,7 @@
 #include "agent/io/homes.h"
 #include "agent/io/keep.h"
 #include "agent/io/links.h"
+#include "agent/io/reload.h"
 #include "agent/io/vms.h"
 #include "lib/io/file.h"
 
@@ -48,7 +49,8 @@ help(void)
 	       "      --debug         more in the log\n"
 	       "      --version\n"
 	       "  -h, --help\n\n"
-	       "SIGTERM and SIGINT end it cleanly. Keys of the"
+	       "SIGHUP makes it begin anew, with the VMs here none the wiser;"
+	       " SIGTERM and SIGINT\nend it cleanly. Keys of the"
 	       " configuration:\n");
 	ly_agent_conf_help();
 }
@@ -185,6 +187,25 @@ listen_on(struct ly_agent *a, struct ly_why *why)
 	return rc;
 }
 
+/* An agent that wants to begin anew asks for more than an operator does, who may
+ * check a file for another host. */
+static enum ly_rc
+test(const struct ly_agent_conf *conf, struct ly_why *why)
+{
+	struct ly_identity_files files = { .cert = conf->cert,
+		.key = conf->key,
+		.trust = conf->trust };
+	struct ly_identity *ids;
+	enum ly_rc rc = ly_reload_can(why);
+
+	if (rc == LY_OK && ly_reload_asked()) {
+		rc = ly_identity_load(&files, &ids, why);
+		if (rc == LY_OK)
+			ly_identity_free(ids);
+	}
+	return rc;
+}
+
 static enum ly_rc
 open_all(struct ly_agent *a, struct ly_why *why)
 {
@@ -264,13 +285,9 @@ on_reload(uv_signal_t *handle, int number)
 	struct ly_why why;
 
 	(void)number;
-	if (ly_identity_reload(a->ids, &why) == LY_OK)
-		ly_log(LY_NOTICE, "agent",
-		    "certificate, key and trust read"
-		    " again");
-	else
-		ly_log(LY_ERROR, "agent", "the old ones stay: %s", why.text);
-	a->self = ly_identity_self(a->ids); /* the one before is freed */
+	ly_log(LY_NOTICE, "agent", "beginning anew");
+	if (ly_reload(a->file, &why) != LY_OK) /* else we are no more */
+		ly_log(LY_ERROR, "agent", "all stays as it was: %s", why.text);
 }
 
 static int
@@ -307,12 +324,17 @@ main(int argc, char **argv)
 	struct ly_agent a = { .loop = uv_default_loop() };
 	struct options o;
 	struct ly_why why;
-	int status = read_options(argc, argv, &o);
+	int status;
+
+	ly_reload_begin(argv);
+	status = read_options(argc, argv, &o);
 
 	if (status >= 0)
 		return status;
 	ly_log_setup("lanyard-agent", o.json, o.debug ? LY_DEBUG : LY_INFO);
-	if (ly_agent_conf_read(o.file, &a.conf, &why) != LY_OK) {
+	a.file = o.file;
+	if (ly_agent_conf_read(o.file, &a.conf, &why) != LY_OK ||
+	    (o.test && test(&a.conf, &why) != LY_OK)) {
 		fprintf(stderr, "lanyard-agent: %s\n", why.text);
 		return 1;
 	}
