@@ -70,12 +70,27 @@ lab_end() {
 	while read -r lab_pid _; do
 		kill -9 "$lab_pid" 2>/dev/null
 	done <"$LAB/pids"
+	# With its agent gone, so may a keeper go.
+	for lab_f in "$LAB"/*/run; do
+		lab_pid=$(lab_keeper "$lab_f") && kill "$lab_pid" 2>/dev/null
+	done
 	if [ -n "${LAB_KEEP:-}" ]; then
 		lab_say "lab: kept in $LAB"
 	else
 		rm -rf "$LAB"
 	fi
 	exit $lab_status
+}
+
+# lab_keeper RUN: the pid of the keeper of the agent with that run directory.
+lab_keeper() {
+	for lab_proc in /proc/[0-9]*; do
+		[ "$(cat "$lab_proc/cmdline" 2>/dev/null | tr '\0' ' ')" = \
+			"$BUILD/lanyard-keeper $1/keeper.sock " ] || continue
+		echo "${lab_proc#/proc/}"
+		return 0
+	done
+	return 1
 }
 
 lab_alive() {
