@@ -22,7 +22,7 @@
 
 struct options {
 	const char *file;
-	bool test, json, debug;
+	bool test, json, debug, new_vault;
 };
 
 static const struct option longs[] = {
@@ -30,6 +30,7 @@ static const struct option longs[] = {
 	{ "test", no_argument, NULL, 't' },
 	{ "log", required_argument, NULL, 'l' },
 	{ "debug", no_argument, NULL, 'd' },
+	{ "new-vault", no_argument, NULL, 'n' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -39,7 +40,8 @@ static void
 help(void)
 {
 	printf("usage: lanyard-agent [-c FILE] [-t] [--log json|text]"
-	       " [--debug]\n\n"
+	       " [--debug]\n"
+	       "                     [--new-vault]\n\n"
 	       "Tunnels the TPM commands of the VMs on this host to their home"
 	       " TPMs, and\nserves the TPMs of this host to the VMs bound to"
 	       " them.\n\n"
@@ -47,6 +49,9 @@ help(void)
 	       "  -t, --test          check the configuration, say it back\n"
 	       "      --log json      one JSON object a line instead of text\n"
 	       "      --debug         more in the log\n"
+	       "      --new-vault     begin without the records that do not"
+	       " open; see\n"
+	       "                      lanyard-agent(8) for what that costs\n"
 	       "      --version\n"
 	       "  -h, --help\n\n"
 	       "SIGHUP makes it begin anew, with the VMs here none the wiser;"
@@ -72,6 +77,9 @@ read_options(int argc, char **argv, struct options *o)
 			break;
 		case 'd':
 			o->debug = true;
+			break;
+		case 'n':
+			o->new_vault = true;
 			break;
 		case 'l':
 			o->json = strcmp(optarg, "json") == 0;
@@ -331,6 +339,7 @@ main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	a.new_vault = o.new_vault;
 	ly_log_setup("lanyard-agent", o.json, o.debug ? LY_DEBUG : LY_INFO);
 	a.file = o.file;
 	if (ly_agent_conf_read(o.file, &a.conf, &why) != LY_OK ||

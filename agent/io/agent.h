@@ -35,6 +35,11 @@ struct ly_agent_conf {
 	char state[256];
 	char run[256];
 	char qemu[256];
+	char vault[256];      /* TCTI of the vault's TPM, or "none" */
+	char vault_auth[256]; /* file with the owner's password, or "" */
+	char vault_index[16], claim_durability[8];
+	uint32_t vault_nv; /* vault_index */
+	bool vault_lazy;   /* claim_durability */
 	char on_release[256], on_claim[256], on_abort[256]; /* "": none */
 	uint64_t hook_timeout;				    /* seconds */
 	uint64_t lease_ms; /* of what this home gives; 0: LY_LEASE_MS */
@@ -53,6 +58,7 @@ struct ly_agent {
 	uv_loop_t *loop;
 	const char *file; /* of its configuration */
 	struct ly_agent_conf conf;
+	bool new_vault; /* the operator lets go of records that do not open */
 	struct ly_identity *ids;
 	const struct ly_peer *self;
 	struct ly_net *net;
@@ -69,6 +75,10 @@ LY_MUST enum ly_rc ly_agent_conf_read(const char *path,
     struct ly_agent_conf *conf, struct ly_why *why);
 void ly_agent_conf_say(const struct ly_agent_conf *conf);
 void ly_agent_conf_help(void);
+/* This VM's TPM may be the one that guards the records: two names of devices
+ * can be one chip. */
+bool ly_agent_vault_chip(const struct ly_agent_conf *conf,
+    const struct ly_agent_tpm *tpm);
 void ly_agent_conf_fini(struct ly_agent_conf *conf);
 
 #endif

@@ -11,6 +11,9 @@
 /* What Unix socket paths leave for [agent] run: "RUN/NAME/mig-out.sock". */
 #define RUN_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - LY_NAME_MAX - 14)
 #define COUNT_MAX 10000
+/* NV indices that are the owner's to give away. */
+#define OWNER_FIRST 0x01800000ul
+#define OWNER_LAST 0x01bffffful
 
 /* One [tpm NAME], as it stands in the file. */
 struct section {
@@ -55,6 +58,14 @@ static const struct ly_conf_key keys[] = {
 	LY_CONF(struct ly_agent_conf, "agent", lease_ms, LY_CONF_UINT,
 	    LY_LEASE_MOST_MS, false, "10000",
 	    "How long a host may use a TPM of here unasked; 500 to 60000."),
+	AGENT(vault, LY_CONF_TEXT, false, "device:/dev/tpmrm0",
+	    "This host's TPM, by TCTI string, which guards the records; or none."),
+	AGENT(vault_index, LY_CONF_TEXT, false, "0x01801c79",
+	    "NV index of its counter, 0x01800000 to 0x01bfffff."),
+	AGENT(vault_auth, LY_CONF_PATH, false, NULL,
+	    "File with the owner hierarchy's password, if it has one."),
+	AGENT(claim_durability, LY_CONF_TEXT, false, "strict",
+	    "strict: a lease counts before it is told; lazy: within a second."),
 	AGENT(qemu, LY_CONF_PATH, false, "/usr/bin/qemu-system-x86_64",
 	    "The QEMU that runs the VMs."),
 	AGENT(on_release, LY_CONF_PATH, false, NULL,
@@ -148,6 +159,51 @@ same_name_twice(const struct ly_agent_conf *conf, struct ly_why *why)
 	return LY_OK;
 }
 
+bool
+ly_agent_vault_chip(const struct ly_agent_conf *conf,
+    const struct ly_agent_tpm *tpm)
+{
+	static const char device[] = "device:";
+	size_t n = strlen(device);
+
+	return strcmp(conf->vault, tpm->tcti) == 0 ||
+	    (strncmp(conf->vault, device, n) == 0 &&
+		strncmp(tpm->tcti, device, n) == 0);
+}
+
+/* A VM that may clear the chip may clear the counter. */
+static enum ly_rc
+nobody_clears_it(const struct ly_agent_conf *conf, struct ly_why *why)
+{
+	for (size_t i = 0; i < conf->tpms_n; i++)
+		if (conf->tpms[i].allow_clear &&
+		    ly_agent_vault_chip(conf, &conf->tpms[i]))
+			return ly_fail(why, LY_REFUSED,
+			    "[tpm %s] allow_clear: this TPM may be the one of"
+			    " [agent] vault, which would be cleared with it",
+			    conf->tpms[i].name);
+	return LY_OK;
+}
+
+static enum ly_rc
+vault_keys(struct ly_agent_conf *conf, struct ly_why *why)
+{
+	char *end;
+	unsigned long nv = strtoul(conf->vault_index, &end, 0);
+
+	if (*end || nv < OWNER_FIRST || nv > OWNER_LAST)
+		return ly_fail(why, LY_REFUSED,
+		    "[agent] vault_index: %s: not from 0x%08lx to 0x%08lx",
+		    conf->vault_index, OWNER_FIRST, OWNER_LAST);
+	conf->vault_nv = (uint32_t)nv;
+	conf->vault_lazy = strcmp(conf->claim_durability, "lazy") == 0;
+	if (!conf->vault_lazy && strcmp(conf->claim_durability, "strict") != 0)
+		return ly_fail(why, LY_REFUSED,
+		    "[agent] claim_durability: %s: not strict or lazy",
+		    conf->claim_durability);
+	return nobody_clears_it(conf, why);
+}
+
 enum ly_rc
 ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
     struct ly_why *why)
@@ -167,6 +223,8 @@ ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
 	if (rc == LY_OK && f.conf.hook_timeout == 0)
 		rc = ly_fail(why, LY_REFUSED,
 		    "%s: [agent] hook_timeout: 0, at least 1", path);
+	if (rc == LY_OK && vault_keys(&f.conf, why) != LY_OK)
+		rc = ly_fail_in(why, LY_REFUSED, "%s", path);
 	if (rc == LY_OK && strlen(f.conf.run) > RUN_MAX)
 		rc = ly_fail(why, LY_REFUSED,
 		    "%s: [agent] run: %zu characters, at most %zu (Unix socket"

@@ -73,6 +73,9 @@ open_tpm(struct home *h)
 	}
 	h->policy.allow_clear = conf->allow_clear;
 	h->policy.resets = ly_tpm_resets(h->tpm);
+	h->policy.host_nv = ly_agent_vault_chip(&h->homes->agent->conf, conf) ?
+	    h->homes->agent->conf.vault_nv :
+	    0;
 	ly_log(LY_NOTICE, h->core.rec.name, "TPM %s is open (%s)%s", conf->name,
 	    conf->tcti,
 	    h->policy.resets ? "" : "; a reset of the VM cannot reset it");

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The homes of this host, the doors to them, and the file of their records.
- *
- * Writes are grouped: one job at a time packs all records as they are to be
- * (ly_home.next where one is proposed), writes the file, and every machine
- * whose proposal was in it is told. What was proposed meanwhile goes with the
- * next job.
- */
+/* The homes of this host, and the doors to them. */
 #include "agent/io/homes.h"
 
 #include "agent/io/homes_in.h"
@@ -158,113 +151,11 @@ ly_homes_unref(struct ly_homes *hs)
 {
 	if (--hs->refs > 0)
 		return;
+	ly_homes_disk_close(hs);
 	while (hs->first)
 		ly_home_drop(hs, hs->first);
 	free(hs->doors);
 	free(hs);
-}
-
-/* ---- the file of records ---- */
-
-struct write_job {
-	uv_work_t work;
-	struct ly_homes *homes;
-	char path[300];
-	uint8_t *buf;
-	size_t len;
-	enum ly_rc rc;
-	struct ly_why why;
-};
-
-static void
-write_work(uv_work_t *work)
-{
-	struct write_job *j = LY_HOLDER(work, struct write_job, work);
-
-	j->rc = ly_file_write(j->path, j->buf, j->len, 0600, &j->why);
-}
-
-/* Every home whose proposal was in the file hears of it; one that was bound
- * or unbound has its asker answered. */
-static void
-write_told(struct ly_homes *hs, const struct write_job *j)
-{
-	struct home *next;
-
-	for (struct home *h = hs->first; h; h = next) {
-		bool was = h->in_job;
-
-		next = h->next;
-		h->in_job = false;
-		if (!was)
-			continue;
-		if (h->core.writing)
-			ly_home_feed(h,
-			    &(struct ly_home_event){ .kind = LY_HOME_WRITTEN,
-				.boot_ms = ly_boot_ms(),
-				.ok = j->rc == LY_OK },
-			    NULL, 0);
-		else
-			ly_home_bound(h, j->rc, j->why.text);
-	}
-}
-
-static void
-write_over(uv_work_t *work, int status)
-{
-	struct write_job *j = LY_HOLDER(work, struct write_job, work);
-	struct ly_homes *hs = j->homes;
-
-	if (status != 0)
-		j->rc = ly_fail(&j->why, LY_OUTSIDE, "%s", uv_strerror(status));
-	if (j->rc != LY_OK)
-		ly_log_alarm("home", "records not written: %s", j->why.text);
-	hs->disk_ok = j->rc == LY_OK;
-	if (!hs->closing)
-		write_told(hs, j); /* what it leads to goes with the next job */
-	hs->job = false;
-	ly_wipe(j->buf, j->len);
-	free(j->buf);
-	free(j);
-	if (hs->again && !hs->closing)
-		ly_homes_write(hs);
-	ly_homes_unref(hs);
-}
-
-void
-ly_homes_write(struct ly_homes *hs)
-{
-	const struct ly_record **recs;
-	struct write_job *j;
-	size_t n = 0;
-
-	if (hs->job) {
-		hs->again = true;
-		return;
-	}
-	j = calloc(1, sizeof(*j));
-	recs = calloc(hs->homes_n + 1, sizeof(*recs));
-	if (!j || !recs)
-		abort(); /* no memory for a few hundred bytes: nothing is safe */
-	for (struct home *h = hs->first; h; h = h->next) {
-		h->in_job = h->core.writing || h->binding != NULL;
-		if (!h->leaving)
-			recs[n++] = h->core.writing ? &h->core.next :
-						      &h->core.rec;
-	}
-	j->homes = hs;
-	j->work = (uv_work_t){ 0 };
-	ly_print(j->path, sizeof(j->path), "%s/home.records",
-	    hs->agent->conf.state);
-	j->buf = ly_records_pack(recs, n, &j->len);
-	free(recs);
-	if (!j->buf)
-		abort();
-	hs->job = true;
-	hs->again = false;
-	hs->refs++;
-	if (uv_queue_work(hs->agent->loop, &j->work, write_work, write_over))
-		abort();
 }
 
 /* ABORT and QUERY name a VM, not a chan: their door closes behind them. */
@@ -300,6 +191,7 @@ on_tick(uv_timer_t *timer)
 			    &(struct ly_home_event){ .kind = LY_HOME_TICK,
 				.now = now },
 			    NULL, 0);
+	ly_homes_disk_tick(hs);
 }
 
 enum ly_rc
@@ -307,16 +199,13 @@ ly_homes_open(struct ly_agent *agent, struct ly_homes **out, struct ly_why *why)
 {
 	struct ly_homes *hs = calloc(1, sizeof(*hs));
 	struct ly_record *recs;
-	char path[300];
 	size_t n;
 	enum ly_rc rc;
 
 	if (!hs)
 		return ly_fail(why, LY_OUTSIDE, "no memory");
 	hs->agent = agent;
-	hs->disk_ok = true;
-	ly_print(path, sizeof(path), "%s/home.records", agent->conf.state);
-	rc = ly_records_read(path, &recs, &n, why);
+	rc = ly_homes_disk_open(hs, &recs, &n, why);
 	if (rc != LY_OK) {
 		free(hs);
 		return rc;

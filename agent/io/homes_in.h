@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What homes.c (the homes, their doors and records), home_do.c (what a machine
- * wants done), visitors.c (messages in), home_tpm.c (the TPM behind a home) and
+ * What homes.c (the homes and their doors), homes_disk.c (their records),
+ * home_do.c (what a machine wants done), visitors.c (messages in), home_tpm.c (the TPM behind a home) and
  * home_ask.c (the manager's requests) share. Nobody else includes this.
  */
 #ifndef LY_AGENT_IO_HOMES_IN_H
@@ -10,6 +10,7 @@
 #include "agent/io/homes.h"
 #include "agent/io/tpm.h"
 #include "agent/tpm/policy.h"
+#include "lib/wire/signed.h"
 #include "lib/link/lease.h"
 
 /* An event that has to wait, with all it points to. */
@@ -76,9 +77,17 @@ struct ly_homes {
 	struct ly_door_slot *doors;
 	size_t doors_n, free_door;
 	uint32_t door_serial;
-	bool job, again; /* a write is under way; another is wanted */
-	unsigned refs;	 /* the timer, the job and each visitor */
-	bool closing;	 /* nobody is told anything any more */
+	struct ly_vault *vault; /* NULL: the records are in a plain file */
+	struct ly_vault_tpm *vault_tpm;
+	uint64_t vault_version; /* as of the last job */
+	bool owed;		/* told, but not counted yet */
+	bool due;	  /* the next write counts, whatever is configured */
+	unsigned look_in; /* seconds until the counter is looked at */
+	bool vault_ok;	  /* the last look was good */
+	bool job, again;  /* the disk or the vault's TPM is at work; and a
+			  * write is wanted */
+	unsigned refs;	  /* the timer, the job and each visitor */
+	bool closing;	  /* nobody is told anything any more */
 	bool disk_ok;
 	uv_timer_t tick;
 };
@@ -87,7 +96,6 @@ struct ly_homes {
 struct home *ly_home_of(struct ly_homes *hs, const struct ly_id *vm);
 struct home *ly_home_add(struct ly_homes *hs, const struct ly_record *rec);
 void ly_home_drop(struct ly_homes *hs, struct home *h);
-void ly_homes_write(struct ly_homes *hs);
 void ly_homes_unref(struct ly_homes *hs);
 uint64_t ly_home_now(void); /* seconds since 1970 */
 uint32_t ly_homes_lease_ms(const struct ly_homes *hs);
@@ -100,6 +108,13 @@ struct ly_door_slot *ly_door_new(struct ly_homes *hs);
 void ly_door_free(struct ly_homes *hs, struct ly_door_slot *d);
 /* A door that closes with its OUTCOME. */
 struct ly_door_slot *ly_home_door(struct ly_homes *hs, struct home *h);
+
+/* homes_disk.c. Opening blocks; *recs is malloc'd, *n records. */
+LY_MUST enum ly_rc ly_homes_disk_open(struct ly_homes *hs,
+    struct ly_record **recs, size_t *n, struct ly_why *why);
+void ly_homes_disk_tick(struct ly_homes *hs); /* each second */
+void ly_homes_disk_close(struct ly_homes *hs);
+void ly_homes_write(struct ly_homes *hs);
 
 /* home_do.c: an event, and all that follows from it. */
 void ly_home_feed(struct home *h, const struct ly_home_event *ev,

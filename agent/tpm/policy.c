@@ -234,14 +234,14 @@ closes_platform(const struct ly_tpm_cmd *cmd)
 }
 
 static bool
-names_platform(const struct ly_tpm_cmd *cmd)
+names(const struct ly_tpm_cmd *cmd, uint32_t handle)
 {
 	const struct ly_tpm_code *row = ly_tpm_code_of(cmd->code);
 	struct ly_rd r = ly_rd_over(cmd->body, cmd->body_len);
 
 	assert(row);
 	for (unsigned i = 0; i < row->handles; i++)
-		if (ly_rd_u32(&r) == RH_PLATFORM)
+		if (ly_rd_u32(&r) == handle)
 			return true;
 	return false;
 }
@@ -262,9 +262,12 @@ ly_tpm_policy_ask(const struct ly_tpm_policy *policy, const uint8_t *buf,
 		return feigned(say);
 	if (class != RUN)
 		return deny(say, LY_TPM_RC_COMMAND_CODE, reasons[class]);
-	if (names_platform(&cmd))
+	if (names(&cmd, RH_PLATFORM))
 		return deny(say, LY_TPM_RC_HIERARCHY_H1,
 		    "deny: the platform hierarchy is closed");
+	if (policy->host_nv && names(&cmd, policy->host_nv))
+		return deny(say, LY_TPM_RC_NV_AUTHORIZATION,
+		    "deny: the NV index is the host's");
 	return LY_TPM_RUN;
 }
 

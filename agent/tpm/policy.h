@@ -19,6 +19,7 @@
 struct ly_tpm_policy {
 	bool allow_clear; /* the chip is the VM's for good */
 	bool resets; /* a reset of the VM resets the chip (ly_tpm_resets) */
+	uint32_t host_nv; /* an NV index that is the host's own; 0: none */
 };
 
 #define LY_TPM_SAY_MAX 20

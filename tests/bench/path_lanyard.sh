@@ -62,6 +62,7 @@ lanyard_host() {
 		manager = 127.0.0.1:$(cat "$LAB/s/port")
 		state = $LAB/$lanyard_name/state
 		run = $LAB/$lanyard_name/run
+		vault = none
 		CONF
 		[ $# = 0 ] || printf '%s\n' "$@"
 	} >"$LAB/$lanyard_name/agent.conf"

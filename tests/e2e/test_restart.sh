@@ -33,7 +33,11 @@ lab_host north n1 2
 lab_host south s1
 HOSTS="n1 s1"
 EK=$(chip_ek n1)
-RECORDS=$LAB/n1/state/home.records
+
+# The one version there is: it changes its name with each write.
+records() {
+	RECORDS=$(echo "$LAB"/n1/state/vault.*)
+}
 guest_add north web1 n1 >/dev/null || lab_die "vm add"
 guest_start north web1 n1 >/dev/null || lab_die "the guest does not start"
 lab_cli north migrate web1 --to s1 --wait >/dev/null 2>"$LAB/err" ||
@@ -70,8 +74,9 @@ same "epoch" 2 "$(vm_says web1 .record.epoch)"
 it "a record that is damaged is refused at the start, by its name"
 guest_ask s1 web1 pause paused || no "the guest does not pause"
 lab_kill agent-n1 KILL
+records
 cp "$RECORDS" "$LAB/records.good"
-printf 'X' | dd of="$RECORDS" bs=1 seek=40 conv=notrunc 2>/dev/null
+printf 'X' | dd of="$RECORDS" bs=1 seek=600 conv=notrunc 2>/dev/null
 timeout 20 "$BUILD/lanyard-agent" -c "$LAB/n1/agent.conf" >"$LAB/out" \
 	2>"$LAB/err" </dev/null
 status=$?
@@ -115,13 +120,14 @@ fi
 # Neither the lease nor its abort can be written, so the outcome is open until
 # there is room; the VM stays where it is.
 it "a home whose disk is full refuses the lease, and the VM runs on"
+records
 cp "$RECORDS" "$LAB/records.good"
 fill || no "the disk is not full"
 run migrate web1 --to n1 --wait
 exits 3
 err "prepare at north/n1"
 cmp -s "$RECORDS" "$LAB/records.good" || no "the record was touched"
-same "files there" "filler home.records lock" \
+same "files there" "filler lock revoked ${RECORDS##*/}" \
 	"$(ls "$LAB/n1/state" | sort | tr '\n' ' ' | sed 's/ $//')"
 vm_at south s1 web1
 matches s1 web1 n1

@@ -201,11 +201,11 @@ lab_peers() {
 		lab_die "managers do not start"
 }
 
-# lab_chip HOST N: a TPM that is always powered, as a chip is.
+# lab_chip HOST N [FLAGS]: a TPM that is always powered, as a chip is.
 lab_chip() {
 	mkdir -p "$LAB/$1/chip$2"
 	lab_spawn "chip-$1-$2" swtpm socket --tpm2 \
-		--tpmstate "dir=$LAB/$1/chip$2" --flags not-need-init \
+		--tpmstate "dir=$LAB/$1/chip$2" --flags "not-need-init${3:-}" \
 		--server "type=unixio,path=$LAB/$1/chip$2.sock" \
 		--ctrl "type=unixio,path=$LAB/$1/chip$2.sock.ctrl"
 	lab_wait 10 "chip $2 of $1" [ -S "$LAB/$1/chip$2.sock" ]
@@ -237,8 +237,11 @@ lab_host() {
 	manager = 127.0.0.1:$(cat "$LAB/$1/port")
 	state = $LAB/$2/state
 	run = $LAB/$2/run
+	vault = swtpm:path=$LAB/$2/chiphost.sock
 	${LAB_AGENT:-}
 	CONF
+	# The host's own, which its firmware has started.
+	lab_chip "$2" host ,startup-clear || lab_die "host chip"
 	lab_n=0
 	while [ $lab_n -lt "${3:-1}" ]; do
 		lab_chip "$2" $lab_n || lab_die "chip"

@@ -65,6 +65,7 @@ scene(void)
 	ly_print(agent.conf.state, sizeof(agent.conf.state), "%s",
 	    site_path("state%u", turn++));
 	SITE_OK(ly_file_mkdir(agent.conf.state, 0700, &why));
+	ly_copy(agent.conf.vault, sizeof(agent.conf.vault), "none");
 	agent.conf.tpms = tpms;
 	agent.conf.tpms_n = LY_COUNT(tpms);
 	ly_print(tpms[0].name, LY_NAME_MAX, "chip");

@@ -172,6 +172,27 @@ TEST(the_platform_hierarchy_looks_closed_wherever_it_is_named)
 	WANT_INT(ask(&strict, plain(0x151, PLATFORM), &say), LY_TPM_DENY);
 }
 
+TEST(a_guest_does_not_touch_the_index_that_is_the_hosts)
+{
+	static const uint32_t codes[] = { 0x122, 0x134, 0x137, 0x138, 0x13b,
+		0x149, 0x14e, 0x14f, 0x169 };
+	const struct ly_tpm_policy guarded = { .host_nv = 0x1801c79 };
+	struct ly_tpm_say say;
+
+	for (unsigned i = 0; i < LY_COUNT(codes); i++) {
+		struct bytes b = plain(codes[i], 0x1801c79);
+
+		WANT_INT(ly_tpm_policy_ask(&guarded, b.at, b.len, &say),
+		    LY_TPM_DENY);
+		WANT_INT(say.rc, LY_TPM_RC_NV_AUTHORIZATION);
+		WANT_INT(ly_tpm_policy_ask(&strict, b.at, b.len, &say),
+		    LY_TPM_RUN);
+		b = plain(codes[i], 0x1801c78);
+		WANT_INT(ly_tpm_policy_ask(&guarded, b.at, b.len, &say),
+		    LY_TPM_RUN);
+	}
+}
+
 TEST(firmware_that_closes_the_platform_is_told_it_has)
 {
 	static const uint8_t yes[] = { 0x80, 0x02, 0, 0, 0, 19, 0, 0, 0, 0, 0,
