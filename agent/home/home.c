@@ -188,7 +188,7 @@ regain_sight(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
 	if (ev->seq < h->rec.seq || ev->seq > SEQ_MAX ||
-	    (ev->waiting && ev->seq == h->rec.seq))
+	    (ev->waiting && ev->seq == 0))
 		return LY_MALFORMED;
 	h->seq = ev->seq;
 	h->kept = false;

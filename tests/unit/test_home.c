@@ -433,6 +433,34 @@ TEST(after_our_restart_a_waiting_command_is_in_doubt_and_never_run)
 	WANT(find(&w, LY_DO_KEEP_FAILURE));
 }
 
+/* A record that is written while a command runs counts it: it waits no less. */
+TEST(after_our_restart_a_command_that_the_record_counts_may_still_wait)
+{
+	struct world w = attached();
+	struct ly_record rec;
+
+	command(&w, DOOR_A, 1, 2, hash1);
+	stage(&w, B, DOOR_B);
+	disk(&w, true);
+	rec = w.home.rec;
+	WANT(rec.seq == 2);
+	ly_home_init(&w.home, &rec);
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = A,
+		.epoch = 1,
+		.seq = 2,
+		.waiting = true,
+		.secret = fresh });
+	WANT(find(&w, LY_DO_ALARM));
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	WANT(find(&w, LY_DO_GRANT)->seq == 1);
+	command(&w, 33, 1, 2, hash1);
+	WANT(w.runs == 1); /* before the restart */
+	WANT(find(&w, LY_DO_KEEP_FAILURE));
+}
+
 TEST(a_migration_ended_by_force_tells_its_source_the_epoch_of_the_other)
 {
 	struct world w = prepared();
