@@ -86,16 +86,13 @@ static void
 go_on(struct ly_away *a, const struct ly_away_event *ev,
     struct ly_away_todos *todo)
 {
-	if (a->command && !a->reset &&
-	    (a->broken || a->state == LY_AWAY_DEAD)) {
+	if (a->command && a->sent != LY_SENT_COMMAND &&
+	    (a->broken || (a->state == LY_AWAY_DEAD && !a->reset)))
 		fail_waiting(a, todo);
-		return;
-	}
 	if (a->state == LY_AWAY_HELD && a->up && !ev->lapsed &&
 	    a->sent == LY_SENT_NONE) {
 		if (a->reset) {
 			a->reset = false;
-			a->broken = false;
 			number(a, todo, LY_SENT_INIT, LY_OP_INIT);
 		} else if (a->command) {
 			a->command = false;
@@ -140,6 +137,7 @@ on_reset(struct ly_away *a, const struct ly_away_event *ev,
 	if (a->state == LY_AWAY_DEAD)
 		return;
 	a->reset = true;
+	a->broken = false; /* of before; what fails after it stays so */
 	go_on(a, ev, todo);
 }
 
@@ -163,7 +161,7 @@ on_answer(struct ly_away *a, const struct ly_away_event *ev,
 	}
 	if (a->sent == LY_SENT_COMMAND)
 		add(a, todo, LY_GIVE_ANSWER);
-	if (a->sent == LY_SENT_INIT && !ev->good)
+	if (a->sent == LY_SENT_INIT && !ev->good && !a->reset)
 		a->broken = true;
 	a->sent = LY_SENT_NONE;
 	a->waiting_since = 0;
@@ -637,6 +635,7 @@ on_tick(struct ly_away *a, const struct ly_away_event *ev,
 	if (a->retry_at && ev->now_ms >= a->retry_at)
 		ask(a, todo);
 	if (a->waiting_since && !a->broken && a->state == LY_AWAY_HELD &&
+	    (a->command || a->sent == LY_SENT_COMMAND) &&
 	    (!a->up || ev->lapsed) &&
 	    ev->now_ms - a->waiting_since >= LY_GRACE_MS) {
 		alarm(a, todo,

@@ -417,6 +417,42 @@ TEST(a_home_out_of_reach_too_long_fails_the_tpm_until_the_reset)
 	WANT(find(&w, LY_SAY_COMMAND)->seq == 9);
 }
 
+/* Found by the simulator: the reset that mended it was older than the failure. */
+TEST(a_reset_that_came_before_the_failure_does_not_mend_it)
+{
+	struct world w = held();
+
+	happens(&w, LY_AWAY_DOWN);
+	happens(&w, LY_AWAY_RESET);
+	happens(&w, LY_AWAY_COMMAND);
+	w.now_ms += LY_GRACE_MS;
+	happens(&w, LY_AWAY_TICK);
+	WANT(find(&w, LY_GIVE_FAILURE));
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(find(&w, LY_GIVE_FAILURE));
+	happens(&w, LY_AWAY_UP);
+	granted(&w, LY_OK, 3, 6);
+	WANT(find(&w, LY_SAY_INIT)->seq == 7);
+	answer(&w, 7);
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(find(&w, LY_GIVE_FAILURE));
+	happens(&w, LY_AWAY_RESET);
+	answer(&w, 8);
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(find(&w, LY_SAY_COMMAND)->seq == 9);
+}
+
+TEST(a_reset_that_waits_for_the_home_fails_nothing)
+{
+	struct world w = held();
+
+	happens(&w, LY_AWAY_DOWN);
+	happens(&w, LY_AWAY_RESET);
+	w.now_ms += LY_GRACE_MS;
+	happens(&w, LY_AWAY_TICK);
+	WANT(!w.away.broken && !find(&w, LY_TELL_ALARM));
+}
+
 TEST(a_source_with_a_command_in_flight_may_not_release)
 {
 	struct world w = held();
