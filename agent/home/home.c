@@ -393,6 +393,9 @@ claim(struct ly_home *h, const struct ly_home_event *ev,
 		say(h, ev, todo, LY_REFUSED);
 		return;
 	}
+	/* What failed at the source has failed at its destination. */
+	if (ev->token->failed && h->tpm == LY_TPM_IDLE)
+		h->tpm = LY_TPM_BROKEN;
 	next = propose(h, ev);
 	next->state = LY_REC_ATTACHED;
 	ly_copy(next->holder, sizeof(next->holder), ev->who);

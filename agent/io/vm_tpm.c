@@ -438,7 +438,8 @@ on_save(void *arg)
 		.vm = vm->id,
 		.mig = vm->mig,
 		.epoch = vm->core.epoch,
-		.seq = vm->core.seq };
+		.seq = vm->core.seq,
+		.failed = vm->core.broken };
 	uint8_t token[LY_TOKEN_MAX];
 	struct ly_wr w = ly_wr_over(token, sizeof(token));
 	size_t signed_len;

@@ -25,6 +25,7 @@ static const struct ly_field token[] = {
 	LY_FIXED(struct ly_token, mig),
 	LY_UINT(struct ly_token, epoch),
 	LY_UINT(struct ly_token, seq),
+	LY_UINT(struct ly_token, failed),
 	LY_FIXED(struct ly_token, mac),
 };
 const struct ly_message ly_token_message = LY_MESSAGE(LY_TYPE_TOKEN,

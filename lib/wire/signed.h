@@ -39,6 +39,7 @@ struct ly_token {
 	char magic[8]; /* "lanyard" */
 	struct ly_id vm, mig;
 	uint64_t epoch, seq;
+	uint8_t failed; /* 1: its guest was told so, and has not reset since */
 	uint8_t mac[32];
 };
 extern const struct ly_message ly_token_message;

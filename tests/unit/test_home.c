@@ -657,6 +657,27 @@ TEST(memory_of_another_moment_cannot_claim)
 	WANT(w.home.rec.epoch == 1);
 }
 
+/* Found by the simulator: the source's agent had told its guest that the TPM
+ * failed, the home knew nothing of it, and the destination even less. */
+TEST(a_tpm_that_failed_at_the_source_has_failed_at_the_destination)
+{
+	struct world w = prepared();
+	struct ly_token t = { .vm = vm,
+		.mig = mig,
+		.epoch = 1,
+		.seq = 1,
+		.failed = true };
+
+	release(&w, 1);
+	disk(&w, true);
+	claim_with(&w, B, &t);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	command(&w, DOOR_B, 2, 2, hash1);
+	WANT(find(&w, LY_DO_KEEP_FAILURE));
+	WANT(w.runs == 0);
+}
+
 TEST(only_the_host_that_was_prestaged_can_claim)
 {
 	struct world w = prepared();

@@ -457,7 +457,7 @@ tag(unsigned number, const void *value, size_t len)
 static enum ly_rc
 tagged_token(unsigned skip, unsigned extra, size_t extra_len)
 {
-	static const size_t lens[] = { 8, 16, 16, 8, 8, 32 };
+	static const size_t lens[] = { 8, 16, 16, 8, 8, 1, 32 };
 	static const uint8_t zeros[64] = { 0 };
 	struct ly_token out;
 
@@ -476,23 +476,23 @@ tagged_token(unsigned skip, unsigned extra, size_t extra_len)
 TEST(every_tag_must_be_there_once_and_in_order)
 {
 	WANT_INT(tagged_token(0, 0, 0), LY_OK);
-	for (unsigned i = 1; i <= 6; i++) {
+	for (unsigned i = 1; i <= 7; i++) {
 		WANT_INT(tagged_token(i, 0, 0), LY_MALFORMED);
 		WANT_INT(tagged_token(0, i, 8), LY_MALFORMED);
 		/* Last instead of in its place, and of another length. */
 		WANT_INT(tagged_token(i, i, 7), LY_MALFORMED);
 	}
-	WANT_INT(tagged_token(6, 6, 32), LY_OK);
-	WANT_INT(tagged_token(6, 6, 31), LY_MALFORMED);
-	WANT_INT(tagged_token(6, 6, 33), LY_MALFORMED);
+	WANT_INT(tagged_token(7, 7, 32), LY_OK);
+	WANT_INT(tagged_token(7, 7, 31), LY_MALFORMED);
+	WANT_INT(tagged_token(7, 7, 33), LY_MALFORMED);
 }
 
 TEST(a_later_tag_is_skipped_unless_it_is_fatal)
 {
-	WANT_INT(tagged_token(0, 7, 13), LY_OK);
+	WANT_INT(tagged_token(0, 8, 13), LY_OK);
 	WANT_INT(tagged_token(0, 0x7fff, 0), LY_OK);
-	WANT_INT(tagged_token(0, 0x8007, 13), LY_MALFORMED);
-	WANT(strstr(why.text, "unknown tag 32775"));
+	WANT_INT(tagged_token(0, 0x8008, 13), LY_MALFORMED);
+	WANT(strstr(why.text, "unknown tag 32776"));
 }
 
 TEST(another_magic_version_or_type_is_malformed)
