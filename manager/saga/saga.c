@@ -114,6 +114,7 @@ go(struct ly_saga *s, struct ly_saga_todos *todo, enum ly_saga_state state)
 	s->next = s->rec;
 	s->next.state = (uint8_t)state;
 	s->saving = true;
+	s->busy = 0;
 	add(todo, LY_SAGA_SAVE);
 	return &s->next;
 }
@@ -225,11 +226,18 @@ passing(const struct ly_saga_event *ev)
 	return ev->rc == LY_BUSY || ev->rc == LY_SHORT;
 }
 
+/* The same, where there is a way back: not for ever (S6). */
+static bool
+passing_yet(struct ly_saga *s, const struct ly_saga_event *ev)
+{
+	return passing(ev) && ++s->busy < LY_SAGA_PATIENCE;
+}
+
 static void
 authorised(struct ly_saga *s, const struct ly_saga_event *ev,
     struct ly_saga_todos *todo)
 {
-	if (passing(ev))
+	if (passing_yet(s, ev))
 		return;
 	if (ev->rc == LY_OK)
 		go(s, todo, LY_SAGA_PREPARING)->epoch = ev->epoch;
@@ -241,7 +249,7 @@ static void
 prepared(struct ly_saga *s, const struct ly_saga_event *ev,
     struct ly_saga_todos *todo)
 {
-	if (passing(ev))
+	if (passing_yet(s, ev))
 		return;
 	go(s, todo, ev->rc == LY_OK ? LY_SAGA_COPYING : LY_SAGA_SETTLING);
 }
@@ -284,7 +292,7 @@ copied(struct ly_saga *s, const struct ly_saga_event *ev,
 	if (is_final(ev)) {
 		forget(s, todo, LY_STEP_CALLOFF);
 		decided(s, ev, todo, false);
-	} else if (!passing(ev)) {
+	} else if (!passing_yet(s, ev)) {
 		forget(s, todo, LY_STEP_CALLOFF);
 		go(s, todo, LY_SAGA_SETTLING)->tell = TELL(LY_PARTY_SOURCE);
 	}

@@ -15,6 +15,9 @@
  * S4 DROP goes only to the destination of an aborted migration; SETTLE says
  *    "claimed" only if the home has said so.
  * S5 once a source may have been told to copy, only a fate ends the saga.
+ * S6 a host that is always busy is asked LY_SAGA_PATIENCE times, and is then
+ *    taken to have refused; but a home that is asked for the fate, and whoever
+ *    is told of it, is asked for ever.
  *
  *   PLANNED -> PREPARING -> COPYING -> COMMITTED -> CLEANED
  *      |           |           |          |
@@ -26,6 +29,9 @@
 #define LY_MANAGER_SAGA_SAGA_H
 
 #include "lib/wire/message.h"
+
+/* A TICK comes once a second. */
+#define LY_SAGA_PATIENCE 120
 
 /* Durable. The values are on disk. */
 enum ly_saga_state {
@@ -138,6 +144,7 @@ struct ly_saga {
 	bool called_off; /* CALLOFF was answered; not durable, and need not */
 	bool there;	 /* it has been on disk at least once */
 	uint32_t asked;	 /* 1 << step: asked, not answered */
+	unsigned busy;	 /* answers in this state that said so */
 };
 
 /* A new one is PLANNED and not on disk; GO puts it there. */

@@ -233,6 +233,36 @@ each_answer_leads_where_the_table_says(void **state)
 	}
 }
 
+/* Found by the simulator: a host whose answer to PREPARE was BUSY for ever. */
+static void
+a_host_that_is_busy_for_ever_is_given_up_while_there_is_a_way_back(void **state)
+{
+	static const struct cell busy[] = {
+		{ LY_SAGA_PLANNED, LY_STEP_AUTHORISE, LY_BUSY, 0,
+		    LY_SAGA_ABORTED },
+		{ LY_SAGA_PREPARING, LY_STEP_PREPARE, LY_BUSY, 0,
+		    LY_SAGA_SETTLING },
+		{ LY_SAGA_COPYING, LY_STEP_COPY, LY_SHORT, 0,
+		    LY_SAGA_SETTLING },
+		{ LY_SAGA_SETTLING, LY_STEP_ASK, LY_BUSY, 0, LY_SAGA_SETTLING },
+		{ LY_SAGA_ABORTING, LY_STEP_DROP, LY_BUSY, 0,
+		    LY_SAGA_ABORTING },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LY_COUNT(busy); i++) {
+		struct world w = begun(busy[i].from);
+
+		for (unsigned n = 1; n < LY_SAGA_PATIENCE; n++) {
+			answer(&w, busy[i].step, busy[i].rc, 0);
+			assert_int_equal(w.s.rec.state, busy[i].from);
+			tell(&w, LY_SAGA_TICK);
+		}
+		answer(&w, busy[i].step, busy[i].rc, 0);
+		assert_int_equal(w.s.rec.state, busy[i].to);
+	}
+}
+
 static void
 an_answer_that_is_lost_leads_on_in_time(void **state)
 {
@@ -518,6 +548,8 @@ main(void)
 		cmocka_unit_test(steps_that_are_not_built_are_never_asked),
 		cmocka_unit_test(each_answer_leads_where_the_table_says),
 		cmocka_unit_test(an_answer_that_is_lost_leads_on_in_time),
+		cmocka_unit_test(
+		    a_host_that_is_busy_for_ever_is_given_up_while_there_is_a_way_back),
 		cmocka_unit_test(
 		    a_restart_asks_the_last_step_again_in_every_state),
 		cmocka_unit_test(a_full_disk_stops_the_step_and_nothing_else),
