@@ -137,6 +137,10 @@ on_announce(struct ly_manager *m, struct ly_host *h,
 {
 	bool was = h->up;
 
+	if (!was) {
+		ly_host_forget(m, h);
+		ly_moves_host_back(m, &h->at);
+	}
 	if (a->address[0])
 		ly_copy(h->address, sizeof(h->address), a->address);
 	ly_copy(h->tpms, sizeof(h->tpms), a->tpms);
@@ -161,6 +165,8 @@ on_our_vm(struct ly_manager *m, struct ly_vm *vm, const struct ly_vmstate *s,
 {
 	char at[LY_PLACE_TEXT], here[LY_PLACE_TEXT], text[LY_WHY_MAX];
 
+	if (vm->saga)
+		ly_move_heard(vm->saga, from, s);
 	if (ly_place_same(&vm->at, from)) {
 		vm->known = true;
 		vm->state = s->state;

@@ -117,7 +117,9 @@ struct ly_move {
 	struct ly_progress progress;
 	bool has_progress;
 	uint64_t source_gone; /* loop ms since; 0: it is there */
-	const char *refused;  /* the last CANCEL or SUPERSEDE */
+	uint8_t there;	     /* enum ly_vmstate_kind, as its destination says */
+	bool said;	     /* ... and it is no more waiting for it */
+	const char *refused; /* the last CANCEL or SUPERSEDE */
 };
 
 struct ly_manager {
@@ -274,6 +276,11 @@ const char *ly_move_supersede(struct ly_move *mv);
 LY_MUST enum ly_rc ly_moves_load(struct ly_manager *m, struct ly_why *why);
 void ly_moves_go(struct ly_manager *m);
 void ly_moves_progress(struct ly_manager *m, const struct ly_progress *p);
+/* A host has connected again; it says next which VMs it has. */
+void ly_moves_host_back(struct ly_manager *m, const struct ly_place *host);
+/* What a host says of a VM that moves. */
+void ly_move_heard(struct ly_move *mv, const struct ly_place *from,
+    const struct ly_vmstate *s);
 void ly_moves_tick(struct ly_manager *m);
 void ly_moves_fini(struct ly_manager *m);
 

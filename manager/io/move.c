@@ -363,7 +363,33 @@ save(struct ly_move *mv)
 	return LY_OK;
 }
 
-/* Where the VM is, from what the saga has on disk. */
+void
+ly_move_heard(struct ly_move *mv, const struct ly_place *from,
+    const struct ly_vmstate *s)
+{
+	struct ly_place to = place_of(mv, LY_PARTY_DEST);
+
+	if (!ly_place_same(from, &to))
+		return;
+	mv->there = s->state;
+	mv->said = s->state != LY_VM_INCOMING;
+}
+
+void
+ly_moves_host_back(struct ly_manager *m, const struct ly_place *host)
+{
+	for (struct ly_move *mv = m->moves; mv; mv = mv->next) {
+		struct ly_place to = place_of(mv, LY_PARTY_DEST);
+
+		if (!ly_place_same(host, &to))
+			continue;
+		mv->there = LY_VM_NONE;
+		mv->said = true;
+	}
+}
+
+/* Where the VM is, from what the saga has on disk. How it is there its host may
+ * have said before we heard that it had come. */
 static void
 place_vm(struct ly_move *mv)
 {
@@ -375,7 +401,7 @@ place_vm(struct ly_move *mv)
 	if (mv->row.state == LY_SAGA_COMMITTED) {
 		vm->at = place_of(mv, LY_PARTY_DEST);
 		vm->epoch = mv->row.epoch;
-		vm->state = LY_VM_RUNNING;
+		vm->state = mv->said ? mv->there : LY_VM_RUNNING;
 		vm->why[0] = '\0';
 		vm->known = true;
 		vm->lost = false;
