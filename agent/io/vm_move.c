@@ -140,6 +140,8 @@ query(void *arg, bool abort_)
 {
 	struct vm *vm = arg;
 
+	if (abort_)
+		vm->want_release = false; /* after an abort it would stay */
 	ly_vm_feed(vm,
 	    &(struct ly_away_event){ .kind = LY_AWAY_ASK,
 		.mig = vm->mig,
@@ -440,6 +442,21 @@ static const struct ly_dest_ops dest_ops = {
 	.on_over = on_dest_over,
 };
 
+/* A destination that is not to be, wherever it stands: its QEMU is ended before
+ * the VM is forgotten. */
+static void
+give_up(struct vm *vm, const char *why)
+{
+	if (!*vm->why)
+		ly_copy(vm->why, sizeof(vm->why), why);
+	if (vm->dest)
+		ly_dest_drop(vm->dest);
+	else if (vm->qemu)
+		ly_qemu_quit(vm->qemu); /* its end is the VM's */
+	else
+		ly_vm_leave(vm, why);
+}
+
 /* The empty QEMU answers: now it may listen. */
 void
 ly_vm_qemu_ready(struct vm *vm)
@@ -454,7 +471,7 @@ ly_vm_qemu_ready(struct vm *vm)
 	vm->moving = LY_MOVING_IN;
 	ly_vm_touch(vm);
 	if (ly_dest_start(&params, &dest_ops, vm, &vm->dest, &why) != LY_OK)
-		ly_vm_leave(vm, why.text);
+		give_up(vm, why.text);
 }
 
 /* A migration of which the agent before us was the destination. With the CLAIM
@@ -505,14 +522,15 @@ ly_vms_stream(struct ly_vms *vms, struct ly_conn *c, const struct ly_peer *peer,
 void
 ly_vms_drop(struct ly_vms *vms, const struct ly_request *m)
 {
-	struct vm *vm = ly_vm_of_mig(vms, &m->mig);
+	struct vm *vm = ly_vm_of_mig(vms, &m->mig), *orphan;
 
-	if (vm && strcmp(vm->home_site, m->origin) == 0) {
-		if (vm->dest)
-			ly_dest_drop(vm->dest);
-		else if (vm->state == LY_VM_INCOMING && !vm->woken)
-			ly_vm_leave(vm, "the migration was aborted");
-	}
+	orphan = ly_vm_of(vms, &m->vm);
+	if (orphan && orphan->orphan && orphan->qemu &&
+	    strcmp(orphan->home_site, m->origin) == 0)
+		ly_qemu_quit(orphan->qemu); /* the copy that is not to run */
+	if (vm && strcmp(vm->home_site, m->origin) == 0 &&
+	    (vm->dest || (vm->state == LY_VM_INCOMING && !vm->woken)))
+		give_up(vm, "the migration was aborted");
 	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
 }
 
@@ -529,7 +547,7 @@ told_staged(struct vm *vm, const struct ly_away_todo *t)
 		ly_fail(&why, t->rc, "the home refused the migration (%s)",
 		    ly_rc_name(t->rc));
 	ly_copy(vm->why, sizeof(vm->why), why.text);
-	ly_vm_leave(vm, why.text);
+	give_up(vm, why.text);
 }
 
 static void

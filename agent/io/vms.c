@@ -285,8 +285,12 @@ on_qemu_exit(void *arg, int status, const char *why)
 	if (status != 0)
 		ly_copy(vm->why, sizeof(vm->why), text);
 	ly_log(LY_NOTICE, vm->name, "%s", text);
-	if (!vm->source && !vm->dest)
-		ly_vm_leave(vm, text);
+	if (vm->source || vm->dest)
+		return;
+	/* The home may be long in taking its lease back. */
+	if (vm->state == LY_VM_RUNNING || vm->state == LY_VM_PAUSED)
+		ly_vm_state(vm, LY_VM_NONE, status != 0 ? text : "");
+	ly_vm_leave(vm, text);
 }
 
 void
@@ -485,7 +489,8 @@ ly_vms_prepare(struct ly_vms *vms, const struct ly_start *m)
 	} else if (!may_ask(vm, m->origin)) {
 		done(vms, m->req, LY_REFUSED, "not a VM of that site");
 	} else if (!ly_id_same(&vm->mig, &m->mig) || vm->leaving) {
-		done(vms, m->req, LY_BUSY, "the VM is here already");
+		done(vms, m->req, vm->orphan ? LY_REFUSED : LY_BUSY,
+		    "the VM is here already");
 	} else if (vm->prepare_req) {
 		vm->prepare_req = m->req;
 	} else {
