@@ -84,6 +84,8 @@ CHAOS := $(BUILD)/chaos/chaos $(BUILD)/chaos/once
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH))
 IO_SCRIPTS := $(wildcard tests/io/*.sh)
 E2E_SCRIPTS := $(wildcard tests/e2e/*.sh)
+SIM := $(call sources,tests/sim)
+SIM_PROGRAM := $(if $(SIM),$(BUILD)/tests/sim/sim)
 
 all: $(PROGRAMS)
 
@@ -161,6 +163,9 @@ $(BENCH_LINKED): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/linked/%.o \
 	$(BUILD)/libagent.a $(BASE)
 	$(call link,$(TSS2_LIBS))
 
+$(SIM_PROGRAM): $(call objects,$(SIM)) $(BUILD)/libpure.a
+	$(call link)
+
 # A tool of the bench is one file, and shares no code with what it measures.
 $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 	$(call link)
@@ -194,13 +199,19 @@ e2e: all $(BENCH_PROGRAMS) $(CHAOS)
 fuzz-replay: $(REPLAY_PROGRAMS)
 	$(Q)$(RUN) $(REPLAY_PROGRAMS)
 
+# SEED= STEPS= FAULTS=: see tests/sim/sim.c.
+SEED ?= 1
+STEPS ?= 200000000
+sim: $(SIM_PROGRAM)
+	$(Q)SEED=$(SEED) STEPS=$(STEPS) FAULTS=$(FAULTS) $(SIM_PROGRAM)
+
 rooms: $(call objects,$(PURE))
 	$(Q)BUILD=$(BUILD) PURE_ROOMS="$(PURE_ROOMS)" NM="$(NM)" ./contrib/rooms
 
 check: deps all $(UNIT_PROGRAMS) $(REPLAY_PROGRAMS) $(IO_PROGRAMS) \
-	$(BENCH_PROGRAMS) $(CHAOS) $(call objects,$(PURE))
+	$(BENCH_PROGRAMS) $(CHAOS) $(SIM_PROGRAM) $(call objects,$(PURE))
 	$(Q)PURE_ROOMS="$(PURE_ROOMS)" NM="$(NM)" $(RUN) $(UNIT_PROGRAMS) \
-	    $(REPLAY_PROGRAMS) contrib/rooms \
+	    $(REPLAY_PROGRAMS) $(SIM_PROGRAM) contrib/rooms \
 	    $(IO_PROGRAMS) $(IO_SCRIPTS) $(E2E_SCRIPTS)
 
 # Fuzzing has a build of its own; FUZZ_SECONDS for each decoder, findings stay
@@ -314,6 +325,7 @@ help:
 #? make unit           the tests of the pure rooms
 #? make io             tests against loopback and swtpm
 #? make e2e            tests of the daemons with QEMU
+#? make sim            fleets on a fake clock and network, SEED=1 STEPS=2e8
 #? make fuzz-replay    every decoder against its kept corpus
 #? make fuzz           libFuzzer on every decoder, FUZZ_SECONDS=60 each
 #? make rooms          prove that the pure rooms are pure

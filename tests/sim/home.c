@@ -1,0 +1,839 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The homes on a host: their visitors and doors, what their machines want done,
+ * and the file of their records. As agent/io/homes.c, home_do.c, visitors.c,
+ * home_tpm.c and home_ask.c.
+ */
+#include "tests/sim/sim.h"
+
+/* ---- doors ---- */
+
+static struct door *
+door_of(struct agent *a, ly_door id)
+{
+	struct door *d = &a->doors[id % DOORS];
+
+	return id && d->id == id ? d : NULL;
+}
+
+static struct door *
+door_new(struct agent *a)
+{
+	for (unsigned i = 0; i < DOORS; i++) {
+		struct door *d = &a->doors[i];
+
+		if (d->id)
+			continue;
+		*d = (struct door){ .id = (ly_door)++a->door_serial * DOORS +
+			    i };
+		return d;
+	}
+	return NULL;
+}
+
+static void
+door_free(struct agent *a, struct door *d)
+{
+	struct home *h = d->home;
+	ly_door id = d->id;
+
+	*d = (struct door){ .id = 0 };
+	if (h)
+		home_feed(h,
+		    &(struct ly_home_event){ .kind = LY_HOME_GONE,
+			.door = id,
+			.boot_ms = net_now_ms(a->node) },
+		    NULL, 0);
+}
+
+/* ---- saying ---- */
+
+static void
+visitor_say(struct visitor *v, unsigned type, const void *m)
+{
+	union ly_any any;
+
+	if (v->end) {
+		net_send(v->end, type, m);
+		return;
+	}
+	memcpy(&any, m, ly_message_of(type)->size);
+	for (unsigned i = 0; i < LINKS; i++)
+		if (v->agent->links[i].used && v->agent->links[i].self == v)
+			link_hear(&v->agent->links[i], type, &any);
+}
+
+static void
+say(struct agent *a, ly_door id, unsigned type, const void *m)
+{
+	struct door *d = door_of(a, id);
+	const struct ly_outcome *o = m;
+
+	if (!d)
+		return;
+	if (d->visitor)
+		visitor_say(d->visitor, type, m);
+	else if (d->req && type == LY_OUTCOME)
+		agent_done(a, d->req, (enum ly_rc)o->rc, (enum ly_fate)o->fate,
+		    o->epoch, "");
+	d = door_of(a, id);
+	if (d && d->once)
+		door_free(a, d);
+}
+
+/* ---- the file of records ---- */
+
+static void write_records(struct agent *a);
+
+static void
+on_told(void *obj, uint64_t ok)
+{
+	struct agent *a = obj;
+
+	a->job = false;
+	for (unsigned i = 0; i < VMS; i++) {
+		struct home *h = &a->homes[i];
+
+		if (!h->used || !h->in_job)
+			continue;
+		h->in_job = false;
+		home_feed(h,
+		    &(struct ly_home_event){ .kind = LY_HOME_WRITTEN,
+			.boot_ms = net_now_ms(a->node),
+			.ok = ok },
+		    NULL, 0);
+	}
+	if (a->again && !a->job)
+		write_records(a);
+}
+
+static void
+on_synced(void *obj, uint64_t arg)
+{
+	struct agent *a = obj;
+	struct disk *d = &w.disk[a->host];
+	bool ok = !d->full;
+
+	(void)arg;
+	if (ok || d->torn) {
+		memcpy(d->old, d->rec, sizeof(d->old));
+		memcpy(d->old_has, d->has, sizeof(d->old_has));
+		d->old_version = d->version;
+		for (unsigned i = 0; i < VMS; i++)
+			if (a->job_has[i]) {
+				d->rec[i] = a->job_rec[i];
+				d->has[i] = true;
+			}
+		d->version = ++d->counter;
+		if (!d->torn) /* else nobody is told of it */
+			oracle_synced(a->host);
+	}
+	d->drift = d->torn || (d->drift && !ok);
+	ok = ok && !d->torn;
+	d->torn = false;
+	fault_write(a);
+	sim_after(sim_below(&a->node->rng, 200) + 1, on_told, a, &a->node->gen,
+	    ok);
+}
+
+static void
+write_records(struct agent *a)
+{
+	if (a->job) {
+		a->again = true;
+		return;
+	}
+	a->again = false;
+	a->job = true;
+	for (unsigned i = 0; i < VMS; i++) {
+		struct home *h = &a->homes[i];
+
+		a->job_has[i] = h->used;
+		if (!h->used)
+			continue;
+		h->in_job = h->core.writing;
+		a->job_rec[i] = h->core.writing ? h->core.next : h->core.rec;
+	}
+	fault_write(a);
+	sim_after(500 + sim_below(&a->node->rng, 3 * MS), on_synced, a,
+	    &a->node->gen, 0);
+}
+
+/* ---- the TPM ---- */
+
+void
+home_tpm_dead(struct home *h)
+{
+	h->opened = false;
+	home_feed(h, &(struct ly_home_event){ .kind = LY_HOME_TPM_DEAD }, NULL,
+	    0);
+}
+
+void
+home_tpm_answer(struct home *h, const uint8_t *at, size_t len)
+{
+	static const uint8_t success[4];
+
+	home_feed(h,
+	    &(struct ly_home_event){ .kind = LY_HOME_ANSWER,
+		.ok = len == 4 && memcmp(at, success, 4) == 0 },
+	    at, len);
+}
+
+static void
+do_run(struct home *h, const struct hev *e)
+{
+	struct tpm *t = h->tpm;
+
+	oracle_granted(h->vm, e->ev.epoch, e->who);
+	if (strcmp(e->who, w.disk[h->agent->host].rec[h->vm].holder) != 0)
+		law_broken("%s runs a command on VM %u's TPM, held by %s",
+		    e->who, h->vm, w.disk[h->agent->host].rec[h->vm].holder);
+	if (!h->opened && t->alive) {
+		h->opened = true;
+		t->client = h;
+		t->client_gen = h->gen;
+	}
+	if (h->opened)
+		tpm_submit(t, e->ev.op, e->body, e->len);
+	else
+		home_tpm_dead(h);
+}
+
+/* ---- doing as told ---- */
+
+static void
+keep(struct home *h, const uint8_t *at, size_t len)
+{
+	assert(len <= sizeof(h->kept));
+	if (len)
+		memcpy(h->kept, at, len);
+	h->kept_len = len;
+}
+
+static void
+do_grant(struct home *h, const struct ly_home_todo *t, uint32_t chan)
+{
+	struct ly_granted m = { .chan = chan, .rc = (uint8_t)t->rc };
+
+	if (t->rc == LY_OK) {
+		m.epoch = t->epoch;
+		m.seq = t->seq;
+		memcpy(m.secret, h->core.rec.secret, sizeof(m.secret));
+		oracle_granted(h->vm, t->epoch, h->core.rec.holder);
+	}
+	say(h->agent, t->door, LY_GRANTED, &m);
+}
+
+static void
+do_answer(struct home *h, const struct ly_home_todo *t, uint32_t chan)
+{
+	struct ly_answer m = { .chan = chan,
+		.epoch = t->epoch,
+		.seq = t->seq,
+		.body = { h->kept, h->kept_len } };
+
+	say(h->agent, t->door, LY_ANSWER, &m);
+}
+
+static void
+do_outcome(struct home *h, const struct ly_home_todo *t)
+{
+	struct ly_outcome m = { .vm = vm_id(h->vm),
+		.mig = t->mig,
+		.rc = (uint8_t)t->rc,
+		.fate = (uint8_t)t->fate,
+		.epoch = t->epoch };
+
+	if (t->rc == LY_OK)
+		oracle_fate(h->vm, &t->mig, t->fate, t->epoch, "its home");
+	say(h->agent, t->door, LY_OUTCOME, &m);
+}
+
+static void
+do_words(struct home *h, const struct ly_home_todo *t, uint32_t chan)
+{
+	struct ly_refuse refuse = { chan, t->epoch, t->seq, (uint8_t)t->rc };
+	struct ly_staged staged = { chan, (uint8_t)t->rc,
+		t->rc == LY_OK ? t->epoch : 0 };
+	struct ly_released released = { chan, t->mig, (uint8_t)t->rc };
+	struct ly_detached detached = { chan, (uint8_t)t->rc };
+	struct ly_fence fence = { chan, t->epoch };
+
+	if (t->act == LY_DO_REFUSE)
+		say(h->agent, t->door, LY_REFUSE, &refuse);
+	else if (t->act == LY_DO_STAGED)
+		say(h->agent, t->door, LY_STAGED, &staged);
+	else if (t->act == LY_DO_RELEASED)
+		say(h->agent, t->door, LY_RELEASED, &released);
+	else if (t->act == LY_DO_DETACHED)
+		say(h->agent, t->door, LY_DETACHED, &detached);
+	else
+		say(h->agent, t->door, LY_FENCE, &fence);
+}
+
+static void
+do_alarm(struct home *h, const char *text)
+{
+	struct ly_alarm m = { .vm = vm_id(h->vm) };
+
+	LOG("vm%u home: ALARM %s", h->vm, text);
+	ly_copy(m.text, sizeof(m.text), text);
+	agent_report(h->agent, h->vm, LY_ALARM, &m);
+}
+
+static void
+perform(struct home *h, const struct ly_home_todo *t, const struct hev *e)
+{
+	static const uint8_t failure[4] = { 0, 0, 1, 1 };
+	struct door *d = door_of(h->agent, t->door);
+	uint32_t chan = d ? d->chan : 0;
+
+	switch (t->act) {
+	case LY_DO_RUN:
+		do_run(h, e);
+		break;
+	case LY_DO_CANCEL: /* advice; these TPMs do not take it */
+		break;
+	case LY_DO_KEEP:
+		keep(h, e->body, e->len);
+		break;
+	case LY_DO_KEEP_FAILURE:
+		keep(h, failure, sizeof(failure));
+		break;
+	case LY_DO_ANSWER:
+		do_answer(h, t, chan);
+		break;
+	case LY_DO_GRANT:
+		do_grant(h, t, chan);
+		break;
+	case LY_DO_OUTCOME:
+		do_outcome(h, t);
+		break;
+	case LY_DO_WRITE:
+		write_records(h->agent);
+		break;
+	case LY_DO_ALARM:
+		do_alarm(h, t->text);
+		break;
+	case LY_DO_REFUSE:
+	case LY_DO_STAGED:
+	case LY_DO_RELEASED:
+	case LY_DO_DETACHED:
+	case LY_DO_FENCE:
+		do_words(h, t, chan);
+		break;
+	}
+}
+
+/* ---- feeding ---- */
+
+static struct hev *
+later(struct home *h, const struct ly_home_event *ev, const uint8_t *body,
+    size_t len)
+{
+	struct hev *l = &h->later[(h->later_at + h->later_n++) % HEVS];
+
+	assert(h->later_n <= HEVS && len <= sizeof(l->body));
+	l->ev = *ev;
+	l->len = len;
+	if (len)
+		memcpy(l->body, body, len);
+	if (ev->who)
+		l->ev.who = strcpy(l->who, ev->who);
+	if (ev->secret)
+		l->ev.secret = memcpy(l->secret, ev->secret, LY_SECRET_LEN);
+	if (ev->hash)
+		l->ev.hash = memcpy(l->hash, ev->hash, sizeof(l->hash));
+	if (ev->ticket) {
+		l->ticket = *ev->ticket;
+		l->ev.ticket = &l->ticket;
+	}
+	if (ev->token) {
+		l->token = *ev->token;
+		l->ev.token = &l->token;
+	}
+	return l;
+}
+
+static void
+step(struct home *h, const struct hev *e)
+{
+	struct ly_home_todos todo = { .n = 0 };
+	uint32_t gen = h->gen;
+
+	cover(M_HOME, h->core.writing ? LY_REC_STATES : h->core.rec.state,
+	    e->ev.kind);
+	LOG("vm%u home: kind %u door %llx epoch %llu seq %llu (rec %u %llu"
+	    " seq %llu tpm %u)",
+	    h->vm, e->ev.kind, (unsigned long long)e->ev.door,
+	    (unsigned long long)e->ev.epoch, (unsigned long long)e->ev.seq,
+	    h->core.rec.state, (unsigned long long)h->core.rec.epoch,
+	    (unsigned long long)h->core.seq, h->core.tpm);
+	ly_home_step(&h->core, &e->ev, &todo);
+	oracle_record(h);
+	for (unsigned i = 0; i < todo.n && h->gen == gen; i++)
+		perform(h, &todo.act[i], e);
+}
+
+void
+home_feed(struct home *h, const struct ly_home_event *ev, const uint8_t *body,
+    size_t len)
+{
+	uint32_t gen = h->gen;
+
+	(void)later(h, ev, body, len);
+	if (h->feeding)
+		return;
+	h->feeding = true;
+	while (h->gen == gen && h->later_n) {
+		struct hev *e = &h->later[h->later_at];
+
+		step(h, e);
+		if (h->gen != gen)
+			return;
+		h->later_at = (h->later_at + 1) % HEVS;
+		h->later_n--;
+	}
+	h->feeding = false;
+}
+
+/* ---- visitors ---- */
+
+struct visitor *
+visitor_new(struct agent *a, struct end *e, const char *who, bool foreign)
+{
+	for (unsigned i = 0; i < VISITORS; i++) {
+		struct visitor *v = &a->visitors[i];
+
+		if (v->used)
+			continue;
+		*v = (struct visitor){ .used = true,
+			.foreign = foreign,
+			.agent = a,
+			.end = e,
+			.lessor = { .length_ms = LY_LEASE_MS,
+			    .not_after = WALL_S + 10 * 86400 } };
+		ly_copy(v->who, sizeof(v->who), who);
+		return v;
+	}
+	return NULL;
+}
+
+void
+visitor_free(struct visitor *v)
+{
+	struct agent *a = v->agent;
+
+	for (unsigned i = 0; i < DOORS; i++) {
+		struct door *d = &a->doors[i];
+
+		if (!d->id || d->visitor != v)
+			continue;
+		d->visitor = NULL;
+		door_free(a, d);
+	}
+	v->used = false;
+}
+
+static struct home *
+home_of(struct agent *a, const struct ly_id *vm)
+{
+	unsigned n = vm_no(vm);
+
+	return n < VMS && a->homes[n].used ? &a->homes[n] : NULL;
+}
+
+static struct door *
+door_for(struct visitor *v, uint32_t chan, struct home *h)
+{
+	struct door *d;
+
+	if (chan >= CHANS)
+		return NULL;
+	d = door_of(v->agent, v->chans[chan]);
+	if (d && d->home == h)
+		return d;
+	if (d)
+		door_free(v->agent, d);
+	d = door_new(v->agent);
+	if (!d)
+		return NULL;
+	d->home = h;
+	d->visitor = v;
+	d->chan = chan;
+	v->chans[chan] = d->id;
+	return d;
+}
+
+static struct door *
+door_known(struct visitor *v, uint32_t chan)
+{
+	return chan < CHANS ? door_of(v->agent, v->chans[chan]) : NULL;
+}
+
+static uint64_t
+sum(const void *at, size_t len, uint64_t key)
+{
+	struct ly_rd r = ly_rd_over(at, len);
+
+	while (ly_rd_left(&r))
+		key = (key ^ ly_rd_u8(&r)) * UINT64_C(0x100000001b3);
+	return key;
+}
+
+/* The ticket and a sum under its site's key behind it. */
+static const struct ly_ticket *
+read_ticket(struct home *h, struct ly_bytes b, struct ly_ticket *out)
+{
+	struct ly_why why;
+	struct ly_rd r;
+
+	if (b.len < 8)
+		return NULL;
+	r = ly_rd_over(b.at + b.len - 8, 8);
+	if (ly_rd_u64(&r) !=
+		sum(b.at, b.len - 8, 77 + h->agent->host % SITES) ||
+	    ly_message_get(&ly_ticket_message, b.at, b.len - 8, out, &why) !=
+		LY_OK ||
+	    strcmp(out->home, who_of(h->agent->host)) != 0)
+		return NULL;
+	return out;
+}
+
+static void
+secret_new(struct node *n, uint8_t out[LY_SECRET_LEN])
+{
+	struct ly_wr wr = ly_wr_over(out, LY_SECRET_LEN);
+
+	for (unsigned i = 0; i < LY_SECRET_LEN / 8; i++)
+		ly_wr_u64(&wr, sim_rnd(&n->rng));
+}
+
+static void
+say_unknown(struct visitor *v, unsigned type, uint32_t chan)
+{
+	struct ly_granted no = { .chan = chan, .rc = LY_UNKNOWN };
+	struct ly_staged nor = { .chan = chan, .rc = LY_UNKNOWN };
+
+	if (type == LY_PRESTAGE)
+		visitor_say(v, LY_STAGED, &nor);
+	else
+		visitor_say(v, LY_GRANTED, &no);
+}
+
+/* ATTACH, RESUME, PRESTAGE: those that name a VM and open a chan. */
+static enum ly_rc
+hear_opening(struct visitor *v, unsigned type, const union ly_any *m)
+{
+	const struct ly_id *vm = type == LY_ATTACH ? &m->attach.vm :
+	    type == LY_RESUME			   ? &m->resume.vm :
+						     &m->prestage.vm;
+	uint32_t chan = m->attach.chan; /* all begin with it */
+	struct home *h = home_of(v->agent, vm);
+	struct door *d = h ? door_for(v, chan, h) : NULL;
+	struct ly_home_event ev = { .who = v->who,
+		.now = net_wall_s(v->agent->node),
+		.boot_ms = net_now_ms(v->agent->node) };
+	uint8_t fresh[LY_SECRET_LEN];
+	struct ly_ticket ticket;
+
+	if (!d) {
+		say_unknown(v, type, chan);
+		return LY_OK;
+	}
+	ev.door = d->id;
+	if (type == LY_RESUME) {
+		ev.kind = LY_HOME_RESUME;
+		ev.epoch = m->resume.epoch;
+		ev.seq = m->resume.seq;
+		ev.waiting = m->resume.waiting;
+		ev.secret = m->resume.secret;
+	} else if (type == LY_ATTACH) {
+		ev.kind = LY_HOME_ATTACH;
+		ev.ticket = read_ticket(h, m->attach.ticket, &ticket);
+		secret_new(v->agent->node, fresh);
+		ev.secret = fresh;
+	} else {
+		ev.kind = LY_HOME_PRESTAGE;
+		ev.mig = m->prestage.mig;
+		ev.ticket = read_ticket(h, m->prestage.ticket, &ticket);
+	}
+	home_feed(h, &ev, NULL, 0);
+	return LY_OK;
+}
+
+static enum ly_rc
+hear_command(struct visitor *v, const struct ly_command *c)
+{
+	struct door *d = door_known(v, c->chan);
+	uint8_t hash[32] = { 0 };
+	struct ly_wr wr = ly_wr_over(hash, sizeof(hash));
+
+	if (!d)
+		return LY_MALFORMED;
+	if (v->foreign &&
+	    !ly_lessor_good(&v->lessor, net_now_ms(v->agent->node),
+		net_wall_s(v->agent->node)))
+		return LY_BUSY;
+	if (c->op >= LY_OPS || c->locality > 4 || c->body.len > TPM_CMD_LEN)
+		return LY_MALFORMED;
+	ly_wr_u64(&wr, sum(c->body.at, c->body.len, c->op + 1u));
+	home_feed(d->home,
+	    &(struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = d->id,
+		.who = v->who,
+		.epoch = c->epoch,
+		.seq = c->seq,
+		.op = (enum ly_op)c->op,
+		.hash = hash },
+	    c->body.at, c->body.len);
+	return LY_OK;
+}
+
+/* A MAC under the secret of the epoch. */
+uint64_t token_mac(const uint8_t *at, size_t len, const uint8_t *secret);
+uint64_t
+token_mac(const uint8_t *at, size_t len, const uint8_t *secret)
+{
+	return sum(at, len, sum(secret, LY_SECRET_LEN, 1));
+}
+
+static const struct ly_token *
+read_token(const struct home *h, struct ly_bytes b, struct ly_token *out)
+{
+	struct ly_why why;
+	struct ly_rd r;
+
+	if (ly_message_get(&ly_token_message, b.at, b.len, out, &why) != LY_OK)
+		return NULL;
+	r = ly_rd_over(out->mac, 8);
+	return ly_rd_u64(&r) ==
+		token_mac(b.at, b.len - sizeof(out->mac), h->core.rec.secret) ?
+	    out :
+	    NULL;
+}
+
+static enum ly_rc
+hear_claim(struct visitor *v, const struct ly_claim *c)
+{
+	struct door *d = door_known(v, c->chan);
+	struct ly_token token;
+	uint8_t fresh[LY_SECRET_LEN];
+
+	if (!d)
+		return LY_MALFORMED;
+	secret_new(v->agent->node, fresh);
+	home_feed(d->home,
+	    &(struct ly_home_event){ .kind = LY_HOME_CLAIM,
+		.door = d->id,
+		.who = v->who,
+		.mig = c->mig,
+		.token = read_token(d->home, c->token, &token),
+		.secret = fresh },
+	    NULL, 0);
+	return LY_OK;
+}
+
+/* CANCEL, DETACH, RELEASE. */
+static enum ly_rc
+hear_on_chan(struct visitor *v, unsigned type, const union ly_any *m)
+{
+	struct door *d = door_known(v, m->cancel.chan);
+	struct ly_home_event ev = { .who = v->who };
+
+	if (!d)
+		return LY_MALFORMED;
+	ev.door = d->id;
+	if (type == LY_CANCEL) {
+		ev.kind = LY_HOME_CANCEL;
+		ev.epoch = m->cancel.epoch;
+		ev.seq = m->cancel.seq;
+	} else if (type == LY_DETACH) {
+		ev.kind = LY_HOME_DETACH;
+		ev.epoch = m->detach.epoch;
+	} else {
+		ev.kind = LY_HOME_RELEASE;
+		ev.mig = m->release.mig;
+		ev.epoch = m->release.epoch;
+		ev.seq = m->release.seq;
+	}
+	home_feed(d->home, &ev, NULL, 0);
+	return LY_OK;
+}
+
+static enum ly_rc
+hear_query(struct visitor *v, unsigned type, const struct ly_query *q)
+{
+	struct ly_outcome no = { .vm = q->vm, .mig = q->mig, .rc = LY_UNKNOWN };
+	struct home *h = home_of(v->agent, &q->vm);
+	struct door *d = h ? door_new(v->agent) : NULL;
+
+	if (!d) {
+		visitor_say(v, LY_OUTCOME, &no);
+		return LY_OK;
+	}
+	d->home = h;
+	d->visitor = v;
+	d->once = true;
+	home_feed(h,
+	    &(struct ly_home_event){ .kind = type == LY_ABORT ? LY_HOME_ABORT :
+								LY_HOME_QUERY,
+		.door = d->id,
+		.who = v->who,
+		.mig = q->mig },
+	    NULL, 0);
+	return LY_OK;
+}
+
+enum ly_rc
+visitor_hear(struct visitor *v, unsigned type, const union ly_any *m)
+{
+	struct ly_lease_given given = { .stamp = m->renew.stamp,
+		.length_ms = v->lessor.length_ms };
+
+	switch (type) {
+	case LY_ATTACH:
+	case LY_RESUME:
+	case LY_PRESTAGE:
+		return hear_opening(v, type, m);
+	case LY_COMMAND:
+		return hear_command(v, &m->command);
+	case LY_CANCEL:
+	case LY_DETACH:
+	case LY_RELEASE:
+		return hear_on_chan(v, type, m);
+	case LY_CLAIM:
+		return hear_claim(v, &m->claim);
+	case LY_ABORT:
+	case LY_QUERY:
+		return hear_query(v, type, &m->query);
+	case LY_RENEW:
+		if (ly_lessor_renew(&v->lessor, net_now_ms(v->agent->node),
+			net_wall_s(v->agent->node), NULL) != LY_OK)
+			return LY_REFUSED;
+		visitor_say(v, LY_LEASE, &given);
+		return LY_OK;
+	default:
+		return LY_MALFORMED;
+	}
+}
+
+static enum ly_rc
+on_visit_frame(struct end *e, unsigned type, const union ly_any *m)
+{
+	return visitor_hear(e->arg, type, m);
+}
+
+static void
+on_visit_close(struct end *e)
+{
+	visitor_free(e->arg);
+}
+
+const struct conn_ops visit_ops = {
+	.on_frame = on_visit_frame,
+	.on_close = on_visit_close,
+};
+
+/* ---- for a manager ---- */
+
+static struct home *
+home_add(struct agent *a, unsigned vm, const struct ly_record *rec)
+{
+	struct home *h = &a->homes[vm];
+
+	h->used = true;
+	h->gen++;
+	h->agent = a;
+	h->vm = vm;
+	h->tpm = &w.tpm[vm];
+	h->opened = h->feeding = h->in_job = false;
+	h->later_n = 0;
+	h->kept_len = 0;
+	ly_home_init(&h->core, rec);
+	h->core.lease_ms = LY_LEASE_MS;
+	return h;
+}
+
+void
+home_bind(struct agent *a, unsigned vm, uint32_t req)
+{
+	struct ly_record rec = { .vm = vm_id(vm), .state = LY_REC_DETACHED };
+	struct disk *d = &w.disk[a->host];
+
+	if (!a->homes[vm].used) {
+		/* The write of a BIND is not simulated. */
+		ly_print(rec.name, sizeof(rec.name), "vm%u", vm);
+		home_add(a, vm, &rec);
+		d->rec[vm] = d->old[vm] = rec;
+		d->has[vm] = d->old_has[vm] = true;
+	}
+	agent_done(a, req, LY_OK, LY_FATE_UNKNOWN, a->homes[vm].core.rec.epoch,
+	    "");
+}
+
+void
+home_ask(struct agent *a, const struct ly_request *m, bool abort_)
+{
+	struct home *h = home_of(a, &m->vm);
+	struct door *d = h ? door_new(a) : NULL;
+
+	if (!d) {
+		agent_done(a, m->req, LY_UNKNOWN, LY_FATE_UNKNOWN, 0, "");
+		return;
+	}
+	d->home = h;
+	d->once = true;
+	d->req = m->req;
+	home_feed(h,
+	    &(struct ly_home_event){ .kind = abort_ ? LY_HOME_ABORT :
+						      LY_HOME_QUERY,
+		.door = d->id,
+		.mig = m->mig },
+	    NULL, 0);
+}
+
+void
+home_show(struct agent *a, unsigned vm, uint32_t req)
+{
+	struct home *h = &a->homes[vm];
+	char text[64];
+
+	if (!h->used) {
+		agent_done(a, req, LY_UNKNOWN, LY_FATE_UNKNOWN, 0, "");
+		return;
+	}
+	ly_print(text, sizeof(text), "%u %u", h->core.rec.state,
+	    host_of_who(h->core.rec.holder));
+	agent_done(a, req, LY_OK, LY_FATE_UNKNOWN, h->core.rec.epoch, text);
+}
+
+/* ---- time, and the start ---- */
+
+static void
+on_home_tick(void *obj, uint64_t arg)
+{
+	struct agent *a = obj;
+
+	(void)arg;
+	for (unsigned i = 0; i < VMS; i++)
+		if (a->homes[i].used &&
+		    a->homes[i].core.rec.state == LY_REC_PREPARED)
+			home_feed(&a->homes[i],
+			    &(struct ly_home_event){ .kind = LY_HOME_TICK,
+				.now = net_wall_s(a->node) },
+			    NULL, 0);
+	sim_after(SEC, on_home_tick, a, &a->node->gen, 0);
+}
+
+void
+homes_load(struct agent *a)
+{
+	struct disk *d = &w.disk[a->host];
+
+	for (unsigned i = 0; i < VMS; i++)
+		if (d->has[i])
+			home_add(a, i, &d->rec[i]);
+	sim_after(SEC, on_home_tick, a, &a->node->gen, 0);
+}

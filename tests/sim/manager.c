@@ -1,0 +1,879 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A manager: the sagas of the VMs of its site, its requests to hosts, and what
+ * an operator asks for. As manager/io/move.c, ask.c, vm.c and host.c; the store
+ * has whole rows, on disk when put() has said so.
+ */
+#include "tests/sim/sim.h"
+
+#define TICK_US (500 * MS)
+#define HOST_LOST_MS 30000
+#define SHORT_MS 10000
+#define LONG_MS 120000
+
+static void move_feed(struct move *mv, const struct ly_saga_event *ev);
+static void job_done(struct manager *m, const struct ask *a,
+    const struct ly_done *d);
+static void move_done(struct move *mv, enum ly_step step,
+    const struct ly_done *d);
+
+struct manager *
+manager_of(unsigned vm)
+{
+	return &w.manager[site_of(w.vm_home[vm])];
+}
+
+static struct store *
+store_of(const struct manager *m)
+{
+	return &w.store[m->site];
+}
+
+static uint64_t
+now_ms(const struct manager *m)
+{
+	return net_now_ms(m->node);
+}
+
+static void
+host_place(struct ly_place *p, unsigned host)
+{
+	char name[8], site[8];
+
+	ly_print(name, sizeof(name), "h%u", host);
+	ly_print(site, sizeof(site), "s%u", site_of(host));
+	ly_place_set(p, site, host < HOSTS ? name : "");
+}
+
+static unsigned
+host_at(const struct ly_place *p)
+{
+	return p->name[0] == 'h' ? (unsigned)(p->name[1] - '0') : HOSTS;
+}
+
+static struct ly_vm *
+vm_entry(const struct manager *m, unsigned vm)
+{
+	struct ly_id id = vm_id(vm);
+
+	return ly_roster_vm(&m->roster, &id);
+}
+
+/* ---- the store ---- */
+
+static bool
+save_vm(struct manager *m, unsigned vm)
+{
+	struct store *st = store_of(m);
+	const struct ly_vm *v = vm_entry(m, vm);
+
+	if (st->full)
+		return false;
+	st->vms[vm] = (struct vm_row){ .used = true,
+		.bound = v->bound,
+		.lost = v->lost,
+		.at = host_at(&v->at),
+		.epoch = v->epoch };
+	return true;
+}
+
+static void
+save_vm_later(struct manager *m, unsigned vm)
+{
+	if (!save_vm(m, vm))
+		vm_entry(m, vm)->unsaved = true;
+}
+
+/* ---- asking ---- */
+
+static void
+send_ask(struct manager *m, const struct ask *a)
+{
+	if (m->host[a->host])
+		net_send(m->host[a->host], a->type, &a->msg);
+}
+
+static struct ask *
+ask_new(struct manager *m, unsigned host, unsigned type, uint64_t limit_ms)
+{
+	for (unsigned i = 0; i < ASKS; i++) {
+		struct ask *a = &m->asks[i];
+
+		if (a->used)
+			continue;
+		*a = (struct ask){ .used = true,
+			.req = (m->site << 30) | ++m->last_req,
+			.host = host,
+			.type = (uint8_t)type,
+			.limit_ms = limit_ms,
+			.deadline = now_ms(m) + limit_ms };
+		a->msg.request.req = a->req;
+		return a;
+	}
+	return NULL;
+}
+
+static void
+ask_forget(struct manager *m, uint32_t req)
+{
+	for (unsigned i = 0; req && i < ASKS; i++)
+		if (m->asks[i].used && m->asks[i].req == req)
+			m->asks[i].used = false;
+}
+
+static void
+ask_over(struct manager *m, struct ask *a, const struct ly_done *d)
+{
+	struct ask was = *a;
+
+	a->used = false;
+	if (was.move)
+		move_done(was.move, was.step, d);
+	else
+		job_done(m, &was, d);
+}
+
+static void
+asks_tick(struct manager *m)
+{
+	for (unsigned i = 0; i < ASKS; i++)
+		if (m->asks[i].used && m->asks[i].deadline <= now_ms(m))
+			ask_over(m, &m->asks[i], NULL);
+}
+
+static uint64_t
+ticket_sum(const uint8_t *at, size_t len, uint64_t key)
+{
+	struct ly_rd r = ly_rd_over(at, len);
+
+	while (ly_rd_left(&r))
+		key = (key ^ ly_rd_u8(&r)) * UINT64_C(0x100000001b3);
+	return key;
+}
+
+static struct ly_bytes
+mint(struct manager *m, struct ask *a, unsigned vm, const struct ly_id *mig,
+    unsigned to, unsigned rights, uint64_t epoch)
+{
+	uint64_t now = net_wall_s(m->node);
+	struct ly_ticket t = { .vm = vm_id(vm),
+		.mig = *mig,
+		.rights = (uint8_t)rights,
+		.from_epoch = epoch,
+		.to_epoch = epoch + 1,
+		.not_before = now,
+		.expires = now + 600 };
+	struct ly_wr wr = ly_wr_over(a->ticket, sizeof(a->ticket));
+
+	ly_copy(t.home, sizeof(t.home), who_of(w.vm_home[vm]));
+	ly_copy(t.holder, sizeof(t.holder), who_of(to));
+	ly_message_put(&ly_ticket_message, &t, &wr);
+	ly_wr_u64(&wr, ticket_sum(a->ticket, ly_wr_len(&wr), 77 + m->site));
+	assert(!wr.bad);
+	return (struct ly_bytes){ a->ticket, ly_wr_len(&wr) };
+}
+
+/* ---- a migration ---- */
+
+static void
+move_tell(struct move *mv, enum ly_saga_kind kind)
+{
+	move_feed(mv, &(struct ly_saga_event){ .kind = kind });
+}
+
+static unsigned
+party(const struct move *mv, enum ly_party who)
+{
+	return who == LY_PARTY_HOME ? mv->row.home :
+	    who == LY_PARTY_SOURCE  ? mv->row.from :
+				      mv->row.to;
+}
+
+static void
+fill(struct move *mv, struct ask *a, enum ly_step step)
+{
+	struct ly_request *r = &a->msg.request;
+
+	if (a->type == LY_PREPARE) {
+		a->msg.start.vm = vm_id(mv->row.vm);
+		a->msg.start.mig = mv->row.id;
+		a->msg.start.ticket = mint(mv->m, a, mv->row.vm, &mv->row.id,
+		    mv->row.to, LY_MAY_MOVE, mv->row.from_epoch);
+		ly_copy(a->msg.start.source, LY_SPIFFE_MAX,
+		    who_of(mv->row.from));
+		return;
+	}
+	if (a->type == LY_COPY) {
+		a->msg.copy.vm = vm_id(mv->row.vm);
+		a->msg.copy.mig = mv->row.id;
+		ly_copy(a->msg.copy.dest, LY_SPIFFE_MAX, who_of(mv->row.to));
+		return;
+	}
+	r->vm = vm_id(mv->row.vm);
+	if (a->type != LY_SHOW)
+		r->mig = mv->row.id;
+	if (step == LY_STEP_ASK)
+		r->flag = 1;
+	if (step == LY_STEP_SETTLE)
+		r->flag = mv->row.rec.fate;
+	r->epoch = mv->row.rec.epoch;
+}
+
+static void
+move_ask(struct move *mv, enum ly_step step)
+{
+	const struct ly_step_row *row = &ly_steps[step];
+	struct ask *a = ask_new(mv->m, party(mv, row->whom), row->asks,
+	    row->limit_ms);
+
+	mv->req[step] = a ? a->req : 0;
+	if (!a)
+		return;
+	a->move = mv;
+	a->step = step;
+	fill(mv, a, step);
+	send_ask(mv->m, a);
+}
+
+static enum ly_rc
+authorised(struct move *mv, const struct ly_done *d)
+{
+	unsigned state = 0, at = HOSTS;
+
+	if (sscanf(d->value, "%u %u", &state, &at) != 2 ||
+	    state != LY_REC_ATTACHED || at == mv->row.to || at >= HOSTS)
+		return LY_REFUSED;
+	mv->row.from = at;
+	mv->row.from_epoch = d->epoch;
+	return LY_OK;
+}
+
+static void
+move_done(struct move *mv, enum ly_step step, const struct ly_done *d)
+{
+	struct ly_saga_event ev = { .kind = LY_SAGA_LATE, .step = step };
+
+	mv->req[step] = 0;
+	if (d) {
+		ev.kind = LY_SAGA_ANSWERED;
+		ev.fate = (enum ly_fate)d->fate;
+		ev.epoch = d->epoch;
+		ev.rc = (enum ly_rc)d->rc;
+		if (ev.rc == LY_OK && step == LY_STEP_AUTHORISE)
+			ev.rc = authorised(mv, d);
+	}
+	move_feed(mv, &ev);
+}
+
+static bool
+save_move(struct move *mv)
+{
+	struct store *st = store_of(mv->m);
+
+	if (st->full)
+		return false;
+	mv->row.rec = mv->saga.next;
+	st->migs[mv->row.vm] = mv->row;
+	return true;
+}
+
+static void
+place_vm(struct move *mv)
+{
+	struct ly_vm *v = vm_entry(mv->m, mv->row.vm);
+	const struct ly_saga_rec *r = &mv->row.rec;
+
+	if (r->state == LY_SAGA_COMMITTED) {
+		host_place(&v->at, mv->row.to);
+		v->epoch = r->epoch;
+		v->state = mv->said ? mv->there : LY_VM_RUNNING;
+		v->known = true;
+		v->lost = false;
+	} else if (r->state == LY_SAGA_ABORTING && r->lost) {
+		v->lost = true;
+	} else if (r->state == LY_SAGA_ABORTED && r->lost && !r->tell) {
+		v->lost = false;
+	} else {
+		return;
+	}
+	save_vm_later(mv->m, mv->row.vm);
+}
+
+static void
+move_forget(struct move *mv, enum ly_step step)
+{
+	ask_forget(mv->m, mv->req[step]);
+	mv->req[step] = 0;
+}
+
+static void
+moved(struct move *mv)
+{
+	LOG("vm%u saga: %s", mv->row.vm,
+	    ly_saga_state_name(mv->saga.rec.state));
+	if (mv->row.rec.fate)
+		oracle_fate(mv->row.vm, &mv->row.id,
+		    (enum ly_fate)mv->row.rec.fate, mv->row.rec.epoch,
+		    "its manager");
+	place_vm(mv);
+}
+
+static bool
+move_do(struct move *mv, const struct ly_saga_todo *t)
+{
+	switch (t->act) {
+	case LY_SAGA_SAVE:
+		return true;
+	case LY_SAGA_ASK:
+		move_ask(mv, t->step);
+		break;
+	case LY_SAGA_FORGET:
+		move_forget(mv, t->step);
+		break;
+	case LY_SAGA_MOVED:
+		moved(mv);
+		break;
+	case LY_SAGA_REFUSE:
+		mv->refused = t->text;
+		break;
+	case LY_SAGA_SLOW:
+		break;
+	}
+	return false;
+}
+
+static void
+move_feed(struct move *mv, const struct ly_saga_event *ev)
+{
+	struct ly_saga_event now = *ev;
+	bool saving = true;
+
+	while (saving) {
+		struct ly_saga_todos todo;
+
+		saving = false;
+		cover(M_SAGA, mv->saga.rec.state, now.kind);
+		ly_saga_step(&mv->saga, &now, &todo);
+		for (unsigned i = 0; i < todo.n; i++)
+			saving |= move_do(mv, &todo.act[i]);
+		if (saving)
+			now = (struct ly_saga_event){ .kind = LY_SAGA_SAVED,
+				.ok = save_move(mv) };
+	}
+	if (!ly_saga_over(mv->saga.rec.state) || mv->told)
+		return;
+	mv->told = true;
+	vm_entry(mv->m, mv->row.vm)->saga = NULL;
+	if (mv->saga.rec.fate == LY_FATE_CLAIMED)
+		stats.claimed++;
+	else
+		stats.aborted++;
+}
+
+static struct move *
+move_new(struct manager *m, unsigned vm)
+{
+	struct move *mv = &m->moves[vm];
+
+	*mv = (struct move){ .used = true, .m = m };
+	vm_entry(m, vm)->saga = mv;
+	return mv;
+}
+
+static void
+watch_source(struct move *mv)
+{
+	struct manager *m = mv->m;
+
+	if (mv->saga.rec.state != LY_SAGA_COPYING || m->host[mv->row.from]) {
+		mv->gone_ms = 0;
+		return;
+	}
+	if (!mv->gone_ms)
+		mv->gone_ms = now_ms(m);
+	if (now_ms(m) - mv->gone_ms >= HOST_LOST_MS)
+		move_tell(mv, LY_SAGA_HOST_LOST);
+}
+
+static void
+move_tick(struct move *mv)
+{
+	if (mv->told) {
+		for (unsigned i = 0; i < LY_STEPS; i++)
+			ask_forget(mv->m, mv->req[i]);
+		mv->used = false;
+		return;
+	}
+	watch_source(mv);
+	for (unsigned i = 0; i < LY_STEPS; i++)
+		if ((mv->saga.asked & (1u << i)) && !mv->req[i])
+			move_feed(mv,
+			    &(struct ly_saga_event){ .kind = LY_SAGA_LATE,
+				.step = (enum ly_step)i });
+	move_tell(mv, LY_SAGA_TICK);
+}
+
+/* ---- jobs: start and stop ---- */
+
+static void
+job_end(struct manager *m, unsigned vm)
+{
+	m->jobs[vm].kind = JOB_NONE;
+	vm_entry(m, vm)->busy = false;
+}
+
+static struct ask *
+job_ask(struct manager *m, unsigned vm, unsigned host, unsigned type,
+    uint64_t limit_ms, enum stage stage)
+{
+	struct ask *a = ask_new(m, host, type, limit_ms);
+
+	if (!a) {
+		job_end(m, vm);
+		return NULL;
+	}
+	a->vm = vm;
+	a->stage = stage;
+	if (type == LY_START)
+		a->msg.start.vm = vm_id(vm);
+	else if (type == LY_BIND)
+		a->msg.bind.vm = vm_id(vm);
+	else
+		a->msg.request.vm = vm_id(vm);
+	return a;
+}
+
+static void
+send_start(struct manager *m, struct job *j, unsigned rights)
+{
+	struct ly_vm *v = vm_entry(m, j->vm);
+	struct ly_place was = v->at;
+	struct ask *a;
+
+	host_place(&v->at, j->to);
+	v->lost = false;
+	if (!save_vm(m, j->vm)) {
+		v->at = was;
+		job_end(m, j->vm);
+		return;
+	}
+	v->known = false;
+	v->state = LY_VM_NONE;
+	a = job_ask(m, j->vm, j->to, LY_START, LONG_MS, STAGE_GO);
+	if (!a)
+		return;
+	a->msg.start.ticket = mint(m, a, j->vm, &(struct ly_id){ { 0 } }, j->to,
+	    rights, j->epoch);
+	send_ask(m, a);
+}
+
+/* Somebody has the lease: proof that the VM does not run there any more. */
+static void
+free_the_lease(struct manager *m, struct job *j)
+{
+	struct ly_vm *v = vm_entry(m, j->vm);
+	struct ask *a;
+	bool there = j->holder < HOSTS && m->host[j->holder];
+	bool runs_ = v->known && host_at(&v->at) == j->holder &&
+	    v->state != LY_VM_NONE && v->state != LY_VM_FAILED;
+
+	if (there && (!runs_ || j->force)) {
+		a = job_ask(m, j->vm, j->holder, LY_STOP, LONG_MS, STAGE_STOP);
+		if (a) {
+			a->msg.request.flag = 1;
+			send_ask(m, a);
+		}
+	} else if (!there && j->force) {
+		/* The operator's word: he has made sure that it is off. */
+		if (j->holder < HOSTS)
+			host_reboot(j->holder);
+		send_start(m, j, LY_MAY_ATTACH | LY_MAY_FORCE);
+	} else {
+		job_end(m, j->vm);
+	}
+}
+
+static void
+started(struct manager *m, struct job *j, const struct ly_done *d)
+{
+	struct ly_vm *v = vm_entry(m, j->vm);
+
+	if (d && d->rc == LY_OK) {
+		v->epoch = ly_max(d->epoch, j->epoch + 1);
+		v->known = true;
+		v->state = LY_VM_RUNNING;
+		save_vm_later(m, j->vm);
+	}
+	job_end(m, j->vm);
+}
+
+static void
+shown(struct manager *m, struct job *j, const struct ly_done *d)
+{
+	unsigned state = 0;
+
+	j->holder = HOSTS;
+	if (!d || d->rc != LY_OK ||
+	    sscanf(d->value, "%u %u", &state, &j->holder) != 2) {
+		job_end(m, j->vm);
+		return;
+	}
+	j->epoch = d->epoch;
+	if (state == LY_REC_DETACHED)
+		send_start(m, j, LY_MAY_ATTACH);
+	else
+		free_the_lease(m, j);
+}
+
+static void
+job_done(struct manager *m, const struct ask *a, const struct ly_done *d)
+{
+	struct job *j = &m->jobs[a->vm];
+	struct ly_vm *v = vm_entry(m, a->vm);
+
+	if (j->kind == JOB_ADD) {
+		if (d && d->rc == LY_OK) {
+			v->bound = true;
+			save_vm_later(m, a->vm);
+		}
+		job_end(m, a->vm);
+	} else if (j->kind == JOB_STOP) {
+		if (d && (d->rc == LY_OK || d->rc == LY_UNKNOWN)) {
+			v->state = LY_VM_NONE;
+			v->known = true;
+			save_vm_later(m, a->vm);
+		}
+		job_end(m, a->vm);
+	} else if (j->kind == JOB_START && a->stage == STAGE_SHOW) {
+		shown(m, j, d);
+	} else if (j->kind == JOB_START && a->stage == STAGE_STOP) {
+		if (d && (d->rc == LY_OK || d->rc == LY_UNKNOWN))
+			send_start(m, j, LY_MAY_ATTACH | LY_MAY_FORCE);
+		else
+			job_end(m, a->vm);
+	} else if (j->kind == JOB_START) {
+		started(m, j, d);
+	}
+}
+
+/* ---- the operator ---- */
+
+static struct job *
+job_begin(struct manager *m, unsigned vm, enum job_kind kind)
+{
+	struct ly_vm *v = vm_entry(m, vm);
+
+	if (v->busy || !m->node->up)
+		return NULL;
+	v->busy = true;
+	m->jobs[vm] = (struct job){ .kind = kind, .vm = vm };
+	return &m->jobs[vm];
+}
+
+void
+manager_migrate(unsigned vm, unsigned to)
+{
+	struct manager *m = manager_of(vm);
+	struct ly_vm *v = m->node->up ? vm_entry(m, vm) : NULL;
+	unsigned at = v ? host_at(&v->at) : HOSTS;
+	struct move *mv;
+
+	if (!v || v->saga || v->busy || !v->bound || at >= HOSTS || at == to ||
+	    !m->host[to] || !m->host[w.vm_home[vm]] || !m->host[at] ||
+	    m->moves[vm].used)
+		return;
+	mv = move_new(m, vm);
+	mv->row = (struct mig_row){ .used = true,
+		.id = mig_id(++w.mig_serial),
+		.vm = vm,
+		.home = w.vm_home[vm],
+		.from = at,
+		.to = to };
+	w.mig[w.mig_serial % MIGS] = (struct mig_seen){ .vm = vm };
+	ly_saga_init(&mv->saga);
+	LOG("operator: migrate vm%u from %u to %u", vm, at, to);
+	move_tell(mv, LY_SAGA_GO);
+}
+
+static bool
+past_migration(struct ly_vm *v, unsigned to)
+{
+	struct move *mv = v->saga;
+
+	if (!mv)
+		return true;
+	if ((mv->saga.rec.tell & (1u << LY_PARTY_DEST)) && mv->row.to == to)
+		return false;
+	mv->refused = NULL;
+	move_tell(mv, LY_SAGA_SUPERSEDE);
+	return !mv->refused;
+}
+
+void
+manager_start(unsigned vm, unsigned to, bool force)
+{
+	struct manager *m = manager_of(vm);
+	struct ly_vm *v = m->node->up ? vm_entry(m, vm) : NULL;
+	struct job *j;
+	struct ask *a;
+
+	if (!v || v->busy || !v->bound || !m->host[to] ||
+	    !m->host[w.vm_home[vm]] || !past_migration(v, to))
+		return;
+	j = job_begin(m, vm, JOB_START);
+	if (!j)
+		return;
+	LOG("operator: start vm%u at %u%s", vm, to, force ? " by force" : "");
+	j->to = to;
+	j->force = force;
+	a = job_ask(m, vm, w.vm_home[vm], LY_SHOW, SHORT_MS, STAGE_SHOW);
+	if (a)
+		send_ask(m, a);
+}
+
+void
+manager_stop(unsigned vm, bool force)
+{
+	struct manager *m = manager_of(vm);
+	struct ly_vm *v = m->node->up ? vm_entry(m, vm) : NULL;
+	unsigned at = v ? host_at(&v->at) : HOSTS;
+	struct ask *a;
+
+	if (!v || v->saga || at >= HOSTS || !m->host[at] ||
+	    !job_begin(m, vm, JOB_STOP))
+		return;
+	LOG("operator: stop vm%u at %u", vm, at);
+	a = job_ask(m, vm, at, LY_STOP, LONG_MS, STAGE_GO);
+	if (!a)
+		return;
+	a->msg.request.flag = force;
+	send_ask(m, a);
+}
+
+void
+manager_cancel(unsigned vm)
+{
+	struct manager *m = manager_of(vm);
+	struct ly_vm *v = m->node->up ? vm_entry(m, vm) : NULL;
+
+	if (!v || !v->saga)
+		return;
+	LOG("operator: cancel vm%u's migration", vm);
+	move_tell(v->saga, LY_SAGA_CANCEL);
+}
+
+/* ---- its hosts ---- */
+
+static void
+move_heard(struct move *mv, unsigned host, uint8_t state)
+{
+	if (mv->row.to != host)
+		return;
+	mv->there = state;
+	mv->said = state != LY_VM_INCOMING;
+}
+
+static void
+host_gone(struct manager *m, unsigned host)
+{
+	m->host[host] = NULL;
+	for (unsigned i = 0; i < w.vms_n; i++) {
+		struct ly_vm *v = vm_entry(m, i);
+
+		if (v && host_at(&v->at) == host)
+			v->known = false;
+	}
+}
+
+static enum ly_rc
+on_frame(struct end *e, unsigned type, const union ly_any *msg)
+{
+	struct manager *m = e->arg;
+	unsigned host = net_peer(e)->node->index;
+	struct ly_vm *v;
+
+	if (type == LY_ANNOUNCE) {
+		if (m->host[host])
+			net_close(m->host[host], LY_FENCED);
+		host_gone(m, host);
+		for (unsigned i = 0; i < VMS; i++)
+			if (m->moves[i].used)
+				move_heard(&m->moves[i], host, LY_VM_NONE);
+		m->host[host] = e;
+		for (unsigned i = 0; i < ASKS; i++)
+			if (m->asks[i].used && m->asks[i].host == host)
+				send_ask(m, &m->asks[i]);
+	} else if (type == LY_DONE) {
+		for (unsigned i = 0; i < ASKS; i++)
+			if (m->asks[i].used &&
+			    m->asks[i].req == msg->done.req &&
+			    m->host[host] == e) {
+				ask_over(m, &m->asks[i], &msg->done);
+				break;
+			}
+	} else if (type == LY_VMSTATE) {
+		v = ly_roster_vm(&m->roster, &msg->vmstate.vm);
+		if (v && v->saga)
+			move_heard(v->saga, host, msg->vmstate.state);
+		if (v && host_at(&v->at) == host) {
+			v->known = true;
+			v->state = msg->vmstate.state;
+			v->epoch = ly_max(v->epoch, msg->vmstate.epoch);
+		}
+	} else if (type == LY_PROGRESS) {
+		v = ly_roster_vm(&m->roster, &msg->progress.vm);
+		for (unsigned i = 0; v && v->saga && i < ASKS; i++)
+			if (m->asks[i].used && m->asks[i].move == v->saga &&
+			    m->asks[i].step == LY_STEP_COPY)
+				m->asks[i].deadline = now_ms(m) +
+				    m->asks[i].limit_ms;
+	}
+	return LY_OK;
+}
+
+static void
+on_close(struct end *e)
+{
+	struct manager *m = e->arg;
+
+	for (unsigned i = 0; i < HOSTS; i++)
+		if (m->host[i] == e)
+			host_gone(m, i);
+}
+
+const struct conn_ops manager_ops = {
+	.on_frame = on_frame,
+	.on_close = on_close,
+};
+
+/* ---- life ---- */
+
+static void
+on_tick(void *obj, uint64_t n)
+{
+	struct manager *m = obj;
+
+	sim_after(TICK_US, on_tick, m, &m->node->gen, n + 1);
+	asks_tick(m);
+	if (n % 2)
+		return;
+	for (unsigned i = 0; i < VMS; i++) {
+		struct ly_vm *v = m->moves[i].used || i < w.vms_n ?
+		    vm_entry(m, i) :
+		    NULL;
+
+		if (m->moves[i].used)
+			move_tick(&m->moves[i]);
+		if (v && v->unsaved && save_vm(m, i))
+			v->unsaved = false;
+	}
+}
+
+static void
+roster_init(struct manager *m)
+{
+	static struct ly_host *hosts[SITES];
+	static struct ly_vm *vms[SITES];
+	static uint32_t *buckets[SITES];
+	struct ly_roster_mem mem;
+	char site[8];
+
+	if (!buckets[m->site]) {
+		hosts[m->site] = calloc(HOSTS, sizeof(struct ly_host));
+		vms[m->site] = calloc(VMS, sizeof(struct ly_vm));
+		buckets[m->site] = malloc(3 * sizeof(uint32_t) * LY_BUCKETS);
+	}
+	if (!hosts[m->site] || !vms[m->site] || !buckets[m->site])
+		abort();
+	memset(buckets[m->site], 0, 3 * sizeof(uint32_t) * LY_BUCKETS);
+	memset(hosts[m->site], 0, HOSTS * sizeof(struct ly_host));
+	memset(vms[m->site], 0, VMS * sizeof(struct ly_vm));
+	mem = (struct ly_roster_mem){ hosts[m->site], vms[m->site],
+		buckets[m->site] };
+	ly_print(site, sizeof(site), "s%u", m->site);
+	ly_roster_init(&m->roster, site, &mem);
+}
+
+static void
+load_vm(struct manager *m, unsigned vm)
+{
+	struct store *st = store_of(m);
+	struct ly_id id = vm_id(vm);
+	struct ly_vm *v;
+	char name[8];
+	struct move *mv;
+
+	ly_print(name, sizeof(name), "vm%u", vm);
+	if (ly_roster_add_vm(&m->roster, &id, name, &v, NULL) != LY_OK)
+		abort();
+	host_place(&v->home, w.vm_home[vm]);
+	if (!st->vms[vm].used)
+		return;
+	v->bound = st->vms[vm].bound;
+	v->lost = st->vms[vm].lost;
+	v->epoch = st->vms[vm].epoch;
+	host_place(&v->at, st->vms[vm].at);
+	if (!st->migs[vm].used || ly_saga_over(st->migs[vm].rec.state))
+		return;
+	mv = move_new(m, vm);
+	mv->row = st->migs[vm];
+	ly_saga_load(&mv->saga, &mv->row.rec);
+}
+
+void
+manager_boot(struct manager *m)
+{
+	struct node *n = m->node;
+
+	n->up = true;
+	n->gen++;
+	n->doomed = n->frozen = false;
+	m->last_req += 1000;
+	roster_init(m);
+	for (unsigned i = 0; i < w.vms_n; i++)
+		if (manager_of(i) == m)
+			load_vm(m, i);
+	for (unsigned i = 0; i < VMS; i++)
+		if (m->moves[i].used) {
+			place_vm(&m->moves[i]);
+			move_tell(&m->moves[i], LY_SAGA_GO);
+		}
+	for (unsigned i = 0; i < w.vms_n; i++)
+		if (manager_of(i) == m && !vm_entry(m, i)->bound) {
+			struct ask *a;
+
+			(void)job_begin(m, i, JOB_ADD);
+			a = job_ask(m, i, w.vm_home[i], LY_BIND, LONG_MS,
+			    STAGE_GO);
+			if (a)
+				send_ask(m, a);
+		}
+	sim_after(TICK_US, on_tick, m, &n->gen, 0);
+}
+
+void
+manager_kill(struct manager *m)
+{
+	struct node *n = m->node;
+	uint32_t last = m->last_req;
+	unsigned site = m->site;
+
+	net_node_gone(n, false);
+	n->up = n->doomed = false;
+	n->gen++;
+	memset(m, 0, sizeof(*m));
+	m->node = n;
+	m->site = site;
+	m->last_req = last;
+}
+
+bool
+manager_quiet(const struct manager *m)
+{
+	if (!m->node->up)
+		return false;
+	for (unsigned i = 0; i < VMS; i++)
+		if (m->moves[i].used || m->jobs[i].kind != JOB_NONE)
+			return false;
+	return true;
+}
