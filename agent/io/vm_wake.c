@@ -16,6 +16,8 @@
  */
 #include "agent/io/vm_in.h"
 
+#include <stdlib.h>
+
 /* The slot is closed with its descriptors: QEMU sees its TPM go. */
 static void
 refuse(struct vm *vm, struct ly_slot *slot, const struct ly_why *why)
@@ -37,7 +39,12 @@ read_back(struct vm *vm, struct ly_slot *slot, struct ly_guest_kept *guest,
 		return rc;
 	ly_print(vm->dir, sizeof(vm->dir), "%s/%s", vm->vms->agent->conf.run,
 	    vm->name);
-	return ly_vm_note_read(vm, why);
+	rc = ly_vm_note_read(vm, why);
+	if (vm->core.state >= LY_AWAY_HELD) { /* it is used up */
+		free(ly_take(vm->ticket));
+		vm->ticket_len = 0;
+	}
+	return rc;
 }
 
 /* RELEASE may have been asked. */

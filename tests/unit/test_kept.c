@@ -128,6 +128,33 @@ TEST(the_longest_fits)
 	WANT(len <= LY_KEPT_MAX);
 }
 
+/* LY_VECTORS=write: a seed for the fuzzer of these bytes. */
+TEST(the_fuzzer_has_a_seed_of_this_layout)
+{
+	static const char path[] = "tests/fuzz/corpus/kept/command";
+	const char *say = getenv("LY_VECTORS");
+	bool writes = say && strcmp(say, "write") == 0;
+	uint8_t seed[2 + LY_KEPT_MAX + 12] = { 0 };
+	uint8_t there[sizeof(seed)];
+	FILE *f = fopen(path, writes ? "wb" : "rb");
+
+	if (!f)
+		SKIP("not run at the root of the tree");
+	make();
+	seed[0] = (uint8_t)(len >> 8);
+	seed[1] = (uint8_t)len;
+	memcpy(seed + 2, buf, len);
+	for (size_t i = 0; i < 12; i++)
+		seed[2 + len + i] = (uint8_t)(5 * i);
+	if (writes)
+		WANT_INT(fwrite(seed, 1, len + 14, f), len + 14);
+	else
+		WANT_INT(fread(there, 1, sizeof(there), f), len + 14);
+	fclose(f);
+	if (!writes)
+		WANT_MEM(there, seed, len + 14);
+}
+
 TEST(another_version_is_refused)
 {
 	make();
