@@ -288,8 +288,10 @@ ask(void)
 	world.asked++;
 	memcpy(cmd + 10, &world.asked, sizeof(world.asked));
 	if (world.asked % 3 == 0) { /* in two pieces */
-		if (send(world.data, cmd, 7, MSG_NOSIGNAL) != 7 ||
-		    send(world.data, cmd + 7, 11, MSG_NOSIGNAL) != 11)
+		if (send(world.data, cmd, 7, MSG_NOSIGNAL) != 7)
+			wrong("QEMU cannot ask");
+		usleep(500);
+		if (send(world.data, cmd + 7, 11, MSG_NOSIGNAL) != 11)
 			wrong("QEMU cannot ask");
 	} else if (send(world.data, cmd, 18, MSG_NOSIGNAL) != 18) {
 		wrong("QEMU cannot ask");
