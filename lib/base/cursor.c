@@ -39,13 +39,22 @@ ly_wr_bytes(struct ly_wr *w, const void *from, size_t n)
 	w->at += n;
 }
 
+/* Big-endian: the last `size` bytes of all eight. */
 void
 ly_wr_uint(struct ly_wr *w, uint64_t v, size_t size)
 {
-	uint8_t b[8];
+	const uint8_t b[8] = { (uint8_t)(v >> 56), (uint8_t)(v >> 48),
+		(uint8_t)(v >> 40), (uint8_t)(v >> 32), (uint8_t)(v >> 24),
+		(uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v };
 
 	assert(size >= 1 && size <= sizeof(b));
-	for (size_t i = size; i-- > 0; v >>= 8)
-		b[i] = (uint8_t)v;
-	ly_wr_bytes(w, b, size);
+	if (w->bad || size > (size_t)(w->end - w->at)) {
+		w->bad = true;
+		return;
+	}
+	if (size == 1)
+		*w->at = b[7];
+	else
+		memcpy(w->at, b + 8 - size, size);
+	w->at += size;
 }

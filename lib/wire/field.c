@@ -83,12 +83,17 @@ over_limit(const struct ly_field *f, size_t len)
 static void
 put_value(const struct ly_field *f, const void *in, struct ly_wr *w)
 {
-	struct ly_bytes b = value_of(f, in);
+	struct ly_bytes b;
+	uint64_t v;
 
 	if (f->kind == LY_KIND_UINT) {
-		w->bad |= too_much(f, load_uint(b.at, f->size));
-		ly_wr_uint(w, load_uint(b.at, f->size), f->size);
-	} else if (over_limit(f, b.len)) {
+		v = load_uint((const uint8_t *)in + f->offset, f->size);
+		w->bad |= too_much(f, v);
+		ly_wr_uint(w, v, f->size);
+		return;
+	}
+	b = value_of(f, in);
+	if (over_limit(f, b.len)) {
 		w->bad = true;
 	} else {
 		ly_wr_bytes(w, b.at, b.len);
