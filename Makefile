@@ -187,7 +187,7 @@ RUN := BUILD=$(abspath $(BUILD)) ./tests/run
 deps:
 	$(Q)BUILD=$(abspath $(BUILD)) ./contrib/deps $(filter bench,$(GOALS))
 
-unit: $(UNIT_PROGRAMS)
+unit: $(UNIT_PROGRAMS) $(BUILD)/lanyard-keeper
 	$(Q)$(RUN) $(UNIT_PROGRAMS)
 
 io: all $(IO_PROGRAMS) $(BENCH_PROGRAMS) $(CHAOS)

@@ -123,7 +123,8 @@ was_claimed(const struct ly_record *rec)
 
 /* What the record says must follow from what was kept by at most one write. A
  * command runs only while the lease is held; a write that ends an epoch has
- * the last seq in it. */
+ * the last seq in it. In an epoch, the record may count the last command that
+ * was in doubt after a loss of power, and is still to be sent again. */
 static const char *
 strangers(const struct ly_record *rec, const struct ly_home *kept)
 {
@@ -132,7 +133,7 @@ strangers(const struct ly_record *rec, const struct ly_home *kept)
 
 	if (!ly_id_same(&kept->rec.vm, &rec->vm))
 		return "of another VM";
-	if (kept->seq < rec->seq)
+	if (kept->seq + 1 < rec->seq)
 		return "the record knows of more commands";
 	if (!same && kept->seq != rec->seq)
 		return "the record's epoch began before the last command";

@@ -25,6 +25,7 @@ struct ly_agent_tpm {
 	char name[LY_NAME_MAX];
 	char tcti[256];
 	bool allow_clear;
+	uint64_t patience_s; /* for the answer to one command */
 };
 
 struct ly_agent_conf {

@@ -14,12 +14,14 @@
 /* NV indices that are the owner's to give away. */
 #define OWNER_FIRST 0x01800000ul
 #define OWNER_LAST 0x01bffffful
+#define PATIENCE_LEAST 10 /* seconds */
 
 /* One [tpm NAME], as it stands in the file. */
 struct section {
 	char name[LY_NAME_MAX];
 	char tcti[256];
 	bool allow_clear;
+	uint64_t patience;
 	uint64_t count;
 };
 
@@ -77,9 +79,11 @@ static const struct ly_conf_key keys[] = {
 	AGENT_UINT(hook_timeout, 60, "10",
 	    "Seconds a hook has; then it is killed, and has failed."),
 	TPM(tcti, LY_CONF_TEXT, 0, true, NULL,
-	    "How to reach this TPM: a tpm2-tss TCTI string, or socket:PATH."),
+	    "How to reach this TPM: socket:PATH, device:PATH, or a TCTI string."),
 	TPM(allow_clear, LY_CONF_BOOL, 0, false, "no",
 	    "Let the VM clear it (TPM2_Clear): only if it is the VM's for good."),
+	TPM(patience, LY_CONF_UINT, 86400, false, "300",
+	    "Seconds it has for one command; then it has failed. At least 10."),
 	TPM(count, LY_CONF_UINT, COUNT_MAX, false, "0",
 	    "Over 0: that many TPMs, NAME0 and on, %d in tcti being the number."),
 };
@@ -130,11 +134,15 @@ expand(const struct section *s, struct ly_agent_conf *conf, struct ly_why *why)
 
 	if (!more)
 		abort();
+	if (s->patience < PATIENCE_LEAST)
+		rc = ly_fail(why, LY_REFUSED, "patience: %llu, at least %u",
+		    (unsigned long long)s->patience, PATIENCE_LEAST);
 	conf->tpms = more;
 	for (unsigned i = 0; i < n && rc == LY_OK; i++) {
 		struct ly_agent_tpm *t = &conf->tpms[conf->tpms_n++];
 
-		*t = (struct ly_agent_tpm){ .allow_clear = s->allow_clear };
+		*t = (struct ly_agent_tpm){ .allow_clear = s->allow_clear,
+			.patience_s = s->patience };
 		ly_copy(t->name, sizeof(t->name), s->name);
 		ly_copy(t->tcti, sizeof(t->tcti), s->tcti);
 		if (!s->count)
@@ -250,7 +258,8 @@ ly_agent_conf_say(const struct ly_agent_conf *conf)
 	ly_conf_say(keys, LY_COUNT(keys), "agent", NULL, conf);
 	for (size_t i = 0; i < conf->tpms_n; i++) {
 		const struct ly_agent_tpm *t = &conf->tpms[i];
-		struct section s = { .allow_clear = t->allow_clear };
+		struct section s = { .allow_clear = t->allow_clear,
+			.patience = t->patience_s };
 
 		ly_copy(s.tcti, sizeof(s.tcti), t->tcti);
 		ly_conf_say(keys, LY_COUNT(keys), "tpm", t->name, &s);

@@ -36,11 +36,12 @@ ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
 	ly_conn_send(control->conn, LY_DONE, &m);
 }
 
-void
+bool
 ly_control_report(struct ly_control *control, unsigned type, const void *m)
 {
 	if (control && control->conn)
 		ly_conn_send(control->conn, type, m);
+	return control->conn != NULL;
 }
 
 static struct waiter *

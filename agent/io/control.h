@@ -17,9 +17,9 @@ void ly_control_close(struct ly_control *control);
 /* Answers request `req`; 0 is nobody. */
 void ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
     enum ly_fate fate, uint64_t epoch, const char *why, const char *value);
-/* PROGRESS, VMSTATE, ALARM; lost while the manager is away. VMSTATEs are said
- * anew when it is back. */
-void ly_control_report(struct ly_control *control, unsigned type,
+/* PROGRESS, VMSTATE, ALARM. False: the manager is away, and will not hear of it;
+ * VMSTATEs are said anew when it is back. */
+bool ly_control_report(struct ly_control *control, unsigned type,
     const void *m);
 
 #endif

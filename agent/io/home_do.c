@@ -40,13 +40,7 @@ chan_of(struct ly_homes *hs, ly_door id)
 	return d ? d->chan : 0;
 }
 
-static void
-do_run(struct home *h, const struct ly_home_todo *t,
-    const struct ly_home_event *ev, struct ly_bytes body)
-{
-	(void)t;
-	ly_home_tpm_run(h, ev->op, h->locality, body);
-}
+/* ---- deeds that come before the commit: nobody sees them ---- */
 
 static void
 do_cancel(struct home *h, const struct ly_home_todo *t,
@@ -59,29 +53,12 @@ do_cancel(struct home *h, const struct ly_home_todo *t,
 }
 
 static void
-keep(struct home *h, struct ly_bytes body)
-{
-	if (body.len > h->kept_room) {
-		size_t room = ly_max(64, body.len);
-		void *more = realloc(h->kept, room);
-
-		if (!more)
-			abort();
-		h->kept = more;
-		h->kept_room = room;
-	}
-	if (body.len)
-		memcpy(h->kept, body.at, body.len);
-	h->kept_len = body.len;
-}
-
-static void
 do_keep(struct home *h, const struct ly_home_todo *t,
     const struct ly_home_event *ev, struct ly_bytes body)
 {
 	(void)t;
 	(void)ev;
-	keep(h, body);
+	memcpy(ly_home_answer_room(h, body.len), body.at, body.len);
 }
 
 static void
@@ -96,10 +73,14 @@ do_keep_failure(struct home *h, const struct ly_home_todo *t,
 	(void)body;
 	ly_tpm_answer(LY_TPM_RC_FAILURE, answer);
 	if (h->core.op == LY_OP_TPM)
-		keep(h, (struct ly_bytes){ answer, sizeof(answer) });
+		memcpy(ly_home_answer_room(h, sizeof(answer)), answer,
+		    sizeof(answer));
 	else
-		keep(h, (struct ly_bytes){ result, sizeof(result) });
+		memcpy(ly_home_answer_room(h, sizeof(result)), result,
+		    sizeof(result));
 }
+
+/* ---- deeds that come after it ---- */
 
 static void
 do_answer(struct home *h, const struct ly_home_todo *t,
@@ -109,7 +90,7 @@ do_answer(struct home *h, const struct ly_home_todo *t,
 		.chan = chan_of(h->homes, t->door),
 		.epoch = t->epoch,
 		.seq = t->seq,
-		.body = { h->kept, h->kept_len },
+		.body = ly_home_answer(h),
 	};
 
 	(void)ev;
@@ -247,7 +228,7 @@ do_write(struct home *h, const struct ly_home_todo *t,
 	ly_homes_write(h->homes);
 }
 
-void
+bool
 ly_homes_alarm(const struct ly_homes *hs, const struct ly_id *vm,
     const char *text)
 {
@@ -255,31 +236,53 @@ ly_homes_alarm(const struct ly_homes *hs, const struct ly_id *vm,
 	struct ly_alarm m = { .vm = *vm };
 
 	if (!a->control)
-		return; /* we have only just begun */
+		return false; /* we have only just begun */
 	ly_copy(m.home_site, sizeof(m.home_site), a->self->site);
 	ly_copy(m.host, sizeof(m.host), a->self->name);
 	ly_copy(m.text, sizeof(m.text), text);
-	ly_control_report(a->control, LY_ALARM, &m);
+	return ly_control_report(a->control, LY_ALARM, &m);
+}
+
+/* Which command is in doubt. */
+static const char *
+doubtful(const struct home *h, char *out, size_t size)
+{
+	if (!h->shell.code)
+		return "";
+	ly_print(out, size, ", %s", ly_tpm_code_name(h->shell.code));
+	return out;
 }
 
 static void
 do_alarm(struct home *h, const struct ly_home_todo *t,
     const struct ly_home_event *ev, struct ly_bytes body)
 {
+	char text[LY_WHY_MAX], code[40];
+
 	(void)body;
-	ly_homes_alarm(h->homes, &h->core.rec.vm, t->text);
-	ly_log_alarm(h->core.rec.name, "%s (seq %llu, epoch %llu%s%s)", t->text,
+	ly_print(text, sizeof(text), "%s (seq %llu%s, epoch %llu%s%s)", t->text,
 	    (unsigned long long)h->core.seq,
+	    ev->kind == LY_HOME_TPM_DEAD ? doubtful(h, code, sizeof(code)) : "",
 	    (unsigned long long)h->core.rec.epoch, ev->who ? ", by " : "",
 	    ev->who ? ev->who : "");
+	ly_log_alarm(h->core.rec.name, "%s", text);
+	if (ly_homes_alarm(h->homes, &h->core.rec.vm, text))
+		return;
+	free(h->untold);
+	h->untold = strdup(text);
 }
 
-static void (*const deeds[])(struct home *h, const struct ly_home_todo *t,
-    const struct ly_home_event *ev, struct ly_bytes body) = {
-	[LY_DO_RUN] = do_run,
+typedef void deed(struct home *h, const struct ly_home_todo *t,
+    const struct ly_home_event *ev, struct ly_bytes body);
+
+static deed *const before[] = {
 	[LY_DO_CANCEL] = do_cancel,
 	[LY_DO_KEEP] = do_keep,
 	[LY_DO_KEEP_FAILURE] = do_keep_failure,
+	[LY_DO_ALARM] = NULL,
+};
+
+static deed *const after[] = {
 	[LY_DO_ANSWER] = do_answer,
 	[LY_DO_REFUSE] = do_refuse,
 	[LY_DO_GRANT] = do_grant,
@@ -293,13 +296,44 @@ static void (*const deeds[])(struct home *h, const struct ly_home_todo *t,
 };
 
 static void
+perform(struct home *h, deed *const deeds[], const struct ly_home_todos *todo,
+    const struct ly_home_event *ev, struct ly_bytes body)
+{
+	for (unsigned i = 0; i < todo->n; i++)
+		if (deeds[todo->act[i].act])
+			deeds[todo->act[i].act](h, &todo->act[i], ev, body);
+}
+
+static bool
+is_to_run(const struct ly_home_todos *todo)
+{
+	for (unsigned i = 0; i < todo->n; i++)
+		if (todo->act[i].act == LY_DO_RUN)
+			return true;
+	return false;
+}
+
+/* One event, all that the machine makes of it, one commit, and only then what
+ * anybody can see: bytes to the TPM, messages, writes. A command that is
+ * answered without the TPM is one event with its answer. */
+static void
 step(struct home *h, const struct ly_home_event *ev, struct ly_bytes body)
 {
-	struct ly_home_todos todo = { .n = 0 };
+	struct ly_home_todos todo = { .n = 0 }, more = { .n = 0 };
+	struct ly_home_event made;
+	struct ly_tpm_say say = { .len = 0 };
 
 	ly_home_step(&h->core, ev, &todo);
-	for (unsigned i = 0; i < todo.n; i++)
-		deeds[todo.act[i].act](h, &todo.act[i], ev, body);
+	perform(h, before, &todo, ev, body);
+	if (is_to_run(&todo) &&
+	    !ly_home_tpm_run(h, ev->op, body, &made, &say)) {
+		ly_home_step(&h->core, &made, &more);
+		perform(h, before, &more, &made,
+		    (struct ly_bytes){ say.at, say.len });
+	}
+	ly_home_commit(h);
+	perform(h, after, &todo, ev, body);
+	perform(h, after, &more, &made, (struct ly_bytes){ say.at, say.len });
 }
 
 /* Events that come while one is performed are few (an answer made here, the
@@ -343,6 +377,8 @@ ly_home_feed(struct home *h, const struct ly_home_event *ev, const void *body,
 {
 	struct later *l;
 
+	if (h->homes->closing)
+		return;
 	if (h->feeding) {
 		feed_later(h, ev, body, len);
 		return;

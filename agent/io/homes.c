@@ -135,27 +135,37 @@ ly_home_drop(struct ly_homes *hs, struct home *h)
 	*at = h->next;
 	hs->homes_n--;
 	doors_shut(hs, h);
-	ly_home_tpm_close(h);
+	if (!hs->closing) {
+		ly_home_tpm_close(h);
+		if (h->slot)
+			ly_slot_free(h->slot);
+	}
 	while ((l = h->later)) {
 		h->later = l->next;
 		free(l);
 	}
-	free(h->kept);
+	free(h->untold);
 	ly_wipe(&h->core, sizeof(h->core));
 	free(h);
+}
+
+static void
+drop_all(struct ly_homes *hs)
+{
+	hs->closing = true;
+	ly_homes_disk_close(hs);
+	while (hs->first)
+		ly_home_drop(hs, hs->first);
+	free(hs->doors);
+	free(hs);
 }
 
 /* Connections are closed, and a write ends, after ly_homes_close(). */
 void
 ly_homes_unref(struct ly_homes *hs)
 {
-	if (--hs->refs > 0)
-		return;
-	ly_homes_disk_close(hs);
-	while (hs->first)
-		ly_home_drop(hs, hs->first);
-	free(hs->doors);
-	free(hs);
+	if (--hs->refs == 0)
+		drop_all(hs);
 }
 
 /* ABORT and QUERY name a VM, not a chan: their door closes behind them. */
@@ -180,17 +190,31 @@ ly_home_now(void)
 /* ---- opening and closing ---- */
 
 static void
+tell_again(struct home *h)
+{
+	if (!h->untold || !ly_homes_alarm(h->homes, &h->core.rec.vm, h->untold))
+		return;
+	free(h->untold);
+	h->untold = NULL;
+}
+
+static void
 on_tick(uv_timer_t *timer)
 {
 	struct ly_homes *hs = timer->data;
-	uint64_t now = ly_home_now();
+	uint64_t now = ly_home_now(), boot_ms = ly_boot_ms();
 
-	for (struct home *h = hs->first; h; h = h->next)
+	if (hs->waking)
+		ly_homes_wake_tpms(hs);
+	for (struct home *h = hs->first; h; h = h->next) {
 		if (h->core.rec.state == LY_REC_PREPARED)
 			ly_home_feed(h,
 			    &(struct ly_home_event){ .kind = LY_HOME_TICK,
 				.now = now },
 			    NULL, 0);
+		ly_home_tpm_look(h, boot_ms);
+		tell_again(h);
+	}
 	ly_homes_disk_tick(hs);
 }
 
@@ -215,9 +239,14 @@ ly_homes_open(struct ly_agent *agent, struct ly_homes **out, struct ly_why *why)
 			abort();
 	ly_wipe(recs, n * sizeof(*recs));
 	free(recs);
+	rc = ly_homes_wake(hs, why);
+	if (rc != LY_OK) {
+		drop_all(hs);
+		return rc;
+	}
 	uv_timer_init(agent->loop, &hs->tick);
 	hs->tick.data = hs;
-	uv_timer_start(&hs->tick, on_tick, TICK_MS, TICK_MS);
+	uv_timer_start(&hs->tick, on_tick, 0, TICK_MS);
 	uv_unref((uv_handle_t *)&hs->tick);
 	hs->refs = 1;
 	*out = hs;
@@ -235,8 +264,10 @@ ly_homes_close(struct ly_homes *hs)
 {
 	hs->closing = true;
 	ly_homes_end_asks(hs);
-	for (struct home *h = hs->first; h; h = h->next)
-		ly_home_tpm_close(h);
+	for (struct home *h = hs->first; h; h = h->next) {
+		ly_home_tpm_leave(h);
+		h->slot = NULL; /* it may be closed now: as it is, it stays */
+	}
 	uv_close((uv_handle_t *)&hs->tick, on_tick_closed);
 }
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What homes.c (the homes and their doors), homes_disk.c (their records),
- * home_do.c (what a machine wants done), visitors.c (messages in), home_tpm.c (the TPM behind a home) and
- * home_ask.c (the manager's requests) share. Nobody else includes this.
+ * home_do.c (what a machine wants done), visitors.c (messages in), home_tpm.c
+ * (the TPM behind a home), home_kept.c (what outlives the agent) and home_ask.c
+ * (the manager's requests) share. Nobody else includes this.
  */
 #ifndef LY_AGENT_IO_HOMES_IN_H
 #define LY_AGENT_IO_HOMES_IN_H
 
+#include "agent/home/kept.h"
 #include "agent/io/homes.h"
 #include "agent/io/tpm.h"
 #include "agent/tpm/policy.h"
@@ -37,10 +39,13 @@ struct home {
 	struct ly_home core;
 	struct ly_tpm *tpm; /* NULL until the first command */
 	struct ly_tpm_policy policy;
-	uint32_t running_code; /* TPM 2.0 code of what the TPM runs */
-	uint8_t locality;
-	uint8_t *kept; /* the answer to core.seq */
-	size_t kept_len, kept_room;
+	struct ly_home_shell shell;
+	/* What is kept of it: made with the first command. Without one (there
+	 * is no room) the TPM stays closed, and all that can be answered is a
+	 * failure: here. */
+	struct ly_slot *slot;
+	uint8_t failure[LY_TPM_HEAD];
+	char *untold; /* the last alarm that the manager has not heard of */
 	bool feeding;
 	struct later *later;
 	bool in_job; /* its record is in the file being written */
@@ -89,6 +94,7 @@ struct ly_homes {
 	unsigned refs;	  /* the timer, the job and each visitor */
 	bool closing;	  /* nobody is told anything any more */
 	bool disk_ok;
+	bool waking; /* TPMs of before are to be gone on with */
 	uv_timer_t tick;
 };
 
@@ -124,18 +130,42 @@ void ly_home_feed(struct home *h, const struct ly_home_event *ev,
 void ly_home_query(struct home *h, ly_door door, const char *who, bool abort,
     const struct ly_id *mig);
 
-/* home_do.c: the operator reads `lanyard status`, not every host's journal. */
-void ly_homes_alarm(const struct ly_homes *hs, const struct ly_id *vm,
+/* home_do.c: the operator reads `lanyard status`, not every host's journal.
+ * False: the manager cannot be told just now. */
+bool ly_homes_alarm(const struct ly_homes *hs, const struct ly_id *vm,
     const char *text);
 
 /* home_ask.c: answers the manager's requests that are open. */
 void ly_homes_end_asks(struct ly_homes *hs);
 
-/* home_tpm.c: runs a command, and feeds ANSWER or TPM_DEAD. */
-void ly_home_tpm_run(struct home *h, enum ly_op op, uint8_t locality,
-    struct ly_bytes body);
+/* home_tpm.c */
+
+/* Runs a command, to be committed and settled: then ANSWER or TPM_DEAD will be
+ * fed. False: it is answered at once, by what `made` and its `body` say. */
+bool ly_home_tpm_run(struct home *h, enum ly_op op, struct ly_bytes command,
+    struct ly_home_event *made, struct ly_tpm_say *body);
 void ly_home_tpm_cancel(struct home *h);
 void ly_home_tpm_close(struct home *h);
+/* It stays as it is, for the next agent. */
+void ly_home_tpm_leave(struct home *h);
+/* Goes on with the one that was in use when the agent before died. */
+void ly_home_tpm_wake(struct home *h, const struct ly_tpm_kept *kept);
+/* Gives one up that does not answer for too long. */
+void ly_home_tpm_look(struct home *h, uint64_t boot_ms);
+
+/* home_kept.c */
+
+/* What of `h` has changed is kept, and its TPM may move its bytes. */
+void ly_home_commit(struct home *h);
+/* Room for the answer to core.seq; who asks for the next one has it. */
+uint8_t *ly_home_answer_room(struct home *h, size_t len);
+struct ly_bytes ly_home_answer(struct home *h);
+/* False: there is none, and no room for one. */
+bool ly_home_slot(struct home *h);
+/* Joins what was kept with the records: before anything else. */
+LY_MUST enum ly_rc ly_homes_wake(struct ly_homes *hs, struct ly_why *why);
+/* ... and their TPMs, from the loop. */
+void ly_homes_wake_tpms(struct ly_homes *hs);
 
 /* home_ask.c: the write of a BIND or UNBIND is over; `h` may be freed. */
 void ly_home_bound(struct home *h, enum ly_rc rc, const char *why);

@@ -153,6 +153,12 @@ ly_once_aim(struct ly_slot *s, unsigned which, const void *at, size_t len)
 	s->owed[which] = (uint32_t)len;
 }
 
+void
+ly_once_call_off(struct ly_slot *s, unsigned which)
+{
+	s->owed[which] = 0;
+}
+
 static void
 owe_nothing(struct ly_slot *s, unsigned which)
 {

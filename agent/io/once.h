@@ -53,6 +53,10 @@ void ly_once_aim(struct ly_slot *s, unsigned which, const void *at, size_t len);
  * is writable. LY_OUTSIDE: the peer is gone, and nothing is owed. */
 LY_MUST enum ly_rc ly_once_push(struct ly_slot *s, unsigned which);
 
+/* What was aimed is not to be written after all: before any of it was pushed,
+ * and the next commit says so. */
+void ly_once_call_off(struct ly_slot *s, unsigned which);
+
 static inline bool
 ly_once_owed(const struct ly_slot *s, unsigned which)
 {

@@ -5,7 +5,11 @@
  * TCTIs block, so each has a thread, which alone uses the context. The request
  * and its answer are in `struct worker`, under its lock:
  *
- *	IDLE -> ASKED (by the loop) -> DONE (by the thread) -> IDLE (by the loop)
+ *	IDLE -> READY -> ASKED (by the loop) -> DONE (by the thread)
+ *	-> IDLE (by the loop)
+ *
+ * READY is a request that is not committed yet. The context dies with the
+ * agent: what it ran is in doubt then.
  *
  * A thread that hangs in a TPM that hangs cannot be ended. On close it gets
  * STUCK_MS; then it is left to itself (`orphan`), and frees the worker if it
@@ -31,9 +35,9 @@
 #define RESULT_OK 0u
 #define RESULT_FAIL 9u
 #define RESULT_BAD_ORDINAL 10u
-#define NO_LOCALITY 0xff /* not known: set it before the next command */
 
-enum state { IDLE, ASKED, DONE };
+enum state { IDLE, READY, ASKED, DONE };
+#define PHASE 1 /* of any request: as kept */
 
 struct worker {
 	uv_mutex_t lock;
@@ -124,7 +128,7 @@ run_reset(struct worker *w)
 {
 	bool good = w->reset(w->ctx) == TSS2_RC_SUCCESS;
 
-	w->locality = NO_LOCALITY;
+	w->locality = LY_TPM_NO_LOCALITY;
 	w->result = good ? RESULT_OK : RESULT_FAIL;
 }
 
@@ -199,20 +203,32 @@ thread(void *arg)
 /* ---- the loop ---- */
 
 static void
-submit(struct ly_tpm *t, enum ly_op op, uint8_t locality, const uint8_t *body,
-    size_t len)
+submit(struct ly_tpm *t, const uint8_t *body, size_t len)
 {
 	struct worker *w = LY_HOLDER(t, struct tcti, base)->w;
 
 	uv_mutex_lock(&w->lock);
 	assert(w->state == IDLE);
-	w->op = (uint8_t)op;
-	w->wanted = locality;
+	w->op = t->k.op;
+	w->wanted = t->k.wanted;
 	if (len)
 		memcpy(w->cmd, body, len);
 	w->cmd_len = len;
-	w->state = ASKED;
-	uv_cond_signal(&w->wake);
+	w->state = READY;
+	uv_mutex_unlock(&w->lock);
+	t->k.phase = PHASE;
+}
+
+static void
+settle(struct ly_tpm *t)
+{
+	struct worker *w = LY_HOLDER(t, struct tcti, base)->w;
+
+	uv_mutex_lock(&w->lock);
+	if (w->state == READY) {
+		w->state = ASKED;
+		uv_cond_signal(&w->wake);
+	}
 	uv_mutex_unlock(&w->lock);
 }
 
@@ -243,9 +259,9 @@ tell(struct tcti *t)
 		ly_tpm_die(&t->base, "tpm2-tss failed %s: %s (0x%x)", w->broke,
 		    rc_text(w->rc), (unsigned)w->rc);
 	else if (w->rsp_len > 0)
-		ly_tpm_answered(&t->base, LY_OP_TPM, w->rsp, w->rsp_len);
+		ly_tpm_answered(&t->base, w->rsp, w->rsp_len);
 	else
-		ly_tpm_result(&t->base, (enum ly_op)w->op, w->result);
+		ly_tpm_result(&t->base, w->result);
 }
 
 static void
@@ -301,7 +317,8 @@ close_tcti(struct ly_tpm *base)
 	uv_timer_start(&t->stuck, on_stuck, STUCK_MS, 0);
 }
 
-static const struct ly_tpm_kind kind = { submit, NULL, close_tcti };
+static const struct ly_tpm_kind kind = { LY_TPM_TCTI, submit, NULL, settle,
+	close_tcti };
 
 /* ---- loading ---- */
 
@@ -399,13 +416,14 @@ start(struct tcti *t, uv_loop_t *loop, struct ly_why *why)
 }
 
 enum ly_rc
-ly_tcti_open(uv_loop_t *loop, const char *spec, struct ly_tpm **out,
-    struct ly_why *why)
+ly_tcti_open(uv_loop_t *loop, const char *spec, struct ly_slot *slot,
+    struct ly_tpm **out, struct ly_why *why)
 {
 	struct worker *w = worker_new();
 	struct tcti *t = calloc(1, sizeof(*t));
 	enum ly_rc rc;
 
+	(void)slot;
 	if (!w || !t) {
 		if (w)
 			worker_free(w);

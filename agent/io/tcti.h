@@ -6,6 +6,6 @@
 #include "agent/io/tpm.h"
 
 LY_MUST enum ly_rc ly_tcti_open(uv_loop_t *loop, const char *spec,
-    struct ly_tpm **out, struct ly_why *why);
+    struct ly_slot *slot, struct ly_tpm **out, struct ly_why *why);
 
 #endif

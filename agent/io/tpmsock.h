@@ -6,6 +6,8 @@
 #include "agent/io/tpm.h"
 
 LY_MUST enum ly_rc ly_tpmsock_open(uv_loop_t *loop, const char *path,
-    struct ly_tpm **out, struct ly_why *why);
+    struct ly_slot *slot, struct ly_tpm **out, struct ly_why *why);
+LY_MUST enum ly_rc ly_tpmsock_wake(uv_loop_t *loop, struct ly_slot *slot,
+    const struct ly_tpm_kept *kept, struct ly_tpm **out, struct ly_why *why);
 
 #endif

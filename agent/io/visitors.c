@@ -333,7 +333,7 @@ hear_command(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 	ly_sha256(text, c->body.len + 2, hash);
 	h = d->home;
 	if (h->core.tpm != LY_TPM_RUNNING)
-		h->locality = c->locality;
+		h->shell.locality = c->locality;
 	ly_home_feed(h,
 	    &(struct ly_home_event){ .kind = LY_HOME_COMMAND,
 		.door = d->id,

@@ -14,9 +14,6 @@ static const struct ly_field fields[] = {
 	LY_BOOL(struct ly_tpm_kept, cancelling),
 	LY_UINT(struct ly_tpm_kept, result),
 	LY_BELOW(struct ly_tpm_kept, later, LY_TPM_MAX + 1),
-	LY_BELOW(struct ly_tpm_kept, have, LY_TPM_MAX),
-	LY_BELOW(struct ly_tpm_kept, rep_have, 4),
-	LY_FIXED(struct ly_tpm_kept, rep),
 	LY_UINT(struct ly_tpm_kept, asked_ms),
 };
 
@@ -31,8 +28,7 @@ ly_tpm_kept_good(const struct ly_tpm_kept *k, struct ly_why *why)
 		    "tpm: busy, but with no request");
 	if (k->busy && k->way == LY_TPM_CLOSED)
 		return ly_fail(why, LY_MALFORMED, "tpm: busy, and closed");
-	if (k->have && k->later)
-		return ly_fail(why, LY_MALFORMED,
-		    "tpm: an answer to what was not asked yet");
+	if (!k->busy && k->later)
+		return ly_fail(why, LY_MALFORMED, "tpm: what waits is none");
 	return LY_OK;
 }

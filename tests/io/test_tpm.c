@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent/io/tpm: a TPM behind a TCTI and behind a socket, well and unwell. */
+/* agent/io/tpm: a TPM behind a TCTI and behind a socket, well and unwell, and
+ * after a death of the agent. */
 #include "agent/io/tpm.h"
 
+#include "tests/io/kept.h"
 #include "tests/io/swtpm_proc.h"
 #include "tests/test.h"
 
@@ -10,6 +12,8 @@
 
 struct owner {
 	uv_loop_t loop;
+	struct ly_keep *keep;
+	struct ly_slot *slot;
 	struct ly_tpm *tpm;
 	uint8_t body[LY_TPM_MAX];
 	size_t len;
@@ -17,6 +21,15 @@ struct owner {
 	char why[256];
 	bool closed;
 };
+
+/* All that is kept is the way to the TPM, as it is in memory. */
+static void
+commit(struct owner *o)
+{
+	ly_slot_commit(o->slot, ly_tpm_kept(o->tpm),
+	    sizeof(struct ly_tpm_kept));
+	ly_tpm_settle(o->tpm);
+}
 
 static void
 on_answer(void *arg, const uint8_t *body, size_t len)
@@ -26,7 +39,22 @@ on_answer(void *arg, const uint8_t *body, size_t len)
 	memcpy(o->body, body, len);
 	o->len = len;
 	o->answers++;
+	commit(o);
 	uv_stop(&o->loop);
+}
+
+static void
+on_step(void *arg)
+{
+	commit(arg);
+}
+
+static void
+submit(struct owner *o, enum ly_op op, uint8_t locality, const void *body,
+    size_t len)
+{
+	ly_tpm_submit(o->tpm, op, locality, body, len);
+	commit(o);
 }
 
 static void
@@ -45,7 +73,7 @@ on_closed(void *arg)
 	((struct owner *)arg)->closed = true;
 }
 
-static const struct ly_tpm_ops ops = { on_answer, on_dead };
+static const struct ly_tpm_ops ops = { on_answer, on_dead, on_step };
 
 static void
 open_tpm(struct owner *o, const char *spec)
@@ -54,7 +82,10 @@ open_tpm(struct owner *o, const char *spec)
 
 	memset(o, 0, sizeof(*o));
 	WANT_INT(uv_loop_init(&o->loop), 0);
-	if (ly_tpm_open(&o->loop, spec, &ops, o, &o->tpm, &why) != LY_OK)
+	o->keep = kept_open(&o->loop);
+	o->slot = ly_slot_new(o->keep, LY_KEEP_HOME);
+	if (ly_tpm_open(&o->loop, spec, o->slot, &ops, o, &o->tpm, &why) !=
+	    LY_OK)
 		test_fail(__FILE__, __LINE__, "%s: %s", spec, why.text);
 }
 
@@ -62,6 +93,8 @@ static void
 close_tpm(struct owner *o)
 {
 	ly_tpm_close(o->tpm, on_closed);
+	ly_slot_free(o->slot);
+	ly_keep_close(o->keep, true);
 	uv_run(&o->loop, UV_RUN_DEFAULT);
 	WANT(o->closed);
 	WANT_INT(uv_loop_close(&o->loop), 0);
@@ -96,7 +129,7 @@ ask(struct owner *o, enum ly_op op, uint8_t locality, const void *body,
 {
 	struct ly_rd r;
 
-	ly_tpm_submit(o->tpm, op, locality, body, len);
+	submit(o, op, locality, body, len);
 	WANT_INT(o->deaths, 0);
 	await(o);
 	WANT_INT(o->deaths, 0);
@@ -292,13 +325,13 @@ death(const char *way, bool ask_first)
 	WANT_INT(ask(&o, LY_OP_TPM, 0, startup, sizeof(startup)), 0);
 	swtpm_proc_end(&p);
 	if (ask_first)
-		ly_tpm_submit(o.tpm, LY_OP_TPM, 0, random8, sizeof(random8));
+		submit(&o, LY_OP_TPM, 0, random8, sizeof(random8));
 	if (o.deaths == 0)
 		await(&o);
 	WANT_INT(o.deaths, 1);
 	WANT_INT(o.answers, 1);
 	WANT(strlen(o.why) > 0);
-	ly_tpm_submit(o.tpm, LY_OP_TPM, 0, random8, sizeof(random8));
+	submit(&o, LY_OP_TPM, 0, random8, sizeof(random8));
 	uv_run(&o.loop, UV_RUN_NOWAIT);
 	WANT_INT(o.deaths + o.answers, 2);
 	close_tpm(&o);
@@ -337,7 +370,7 @@ answers(const uint8_t *rsp, size_t len, bool good)
 	snprintf(spec, sizeof(spec), "socket:%s", at.sun_path);
 	open_tpm(&o, spec);
 	tpm = accept(fd, NULL, NULL);
-	ly_tpm_submit(o.tpm, LY_OP_TPM, 0, random8, sizeof(random8));
+	submit(&o, LY_OP_TPM, 0, random8, sizeof(random8));
 	for (size_t i = 0; i < len && o.deaths + o.answers == 0; i++) {
 		WANT_INT(send(tpm, rsp + i, 1, MSG_NOSIGNAL), 1);
 		uv_run(&o.loop, UV_RUN_NOWAIT);
@@ -377,7 +410,7 @@ TEST(a_tpm_may_be_closed_while_it_works)
 
 	snprintf(spec, sizeof(spec), "socket:%s", at.sun_path);
 	open_tpm(&o, spec);
-	ly_tpm_submit(o.tpm, LY_OP_TPM, 0, random8, sizeof(random8));
+	submit(&o, LY_OP_TPM, 0, random8, sizeof(random8));
 	close_tpm(&o);
 	WANT_INT(o.answers + o.deaths, 0);
 	close(fd);
@@ -390,18 +423,23 @@ TEST(a_spec_that_leads_nowhere_is_refused_with_its_name)
 	static const char *const specs[] = { "socket:/nonexistent/tpm",
 		"swtpm:path=/nonexistent/tpm", "device:/nonexistent",
 		"nosuchtcti:x" };
+	struct ly_keep *keep;
 	struct ly_tpm *tpm;
 	uv_loop_t loop;
 
 	uv_loop_init(&loop);
+	keep = kept_open(&loop);
 	setenv("TSS2_LOG", "all+NONE", 0);
 	for (size_t i = 0; i < LY_COUNT(specs); i++) {
+		struct ly_slot *slot = ly_slot_new(keep, LY_KEEP_HOME);
 		struct ly_why why = { "" };
 
-		WANT(ly_tpm_open(&loop, specs[i], &ops, NULL, &tpm, &why) !=
-		    LY_OK);
+		WANT(ly_tpm_open(&loop, specs[i], slot, &ops, NULL, &tpm,
+			 &why) != LY_OK);
 		WANT(strstr(why.text, strchr(specs[i], ':') + 1) != NULL);
+		ly_slot_free(slot);
 	}
+	ly_keep_close(keep, true);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	WANT_INT(uv_loop_close(&loop), 0);
 }

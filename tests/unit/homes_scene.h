@@ -9,6 +9,7 @@
 
 #include "agent/io/homes.h"
 #include "lib/wire/signed.h"
+#include "tests/io/kept.h"
 #include "tests/unit/site.h"
 
 #include <time.h>
@@ -58,6 +59,7 @@ on_done(void *arg, enum ly_rc rc, enum ly_fate fate, uint64_t epoch,
 static inline void
 open_homes(struct scene *s)
 {
+	s->agent.keep = kept_open(&s->loop);
 	SITE_OK(ly_homes_open(&s->agent, &s->agent.homes, &why));
 }
 
@@ -98,6 +100,7 @@ static inline void
 shut(struct scene *s)
 {
 	ly_homes_close(s->agent.homes);
+	ly_keep_close(s->agent.keep, true);
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 }
 
