@@ -134,10 +134,12 @@ wake(struct ly_vms *vms, struct ly_slot *slot, const struct ly_qemu_ops *ops)
 	    (unsigned long long)vm->core.epoch,
 	    (unsigned long long)vm->core.seq,
 	    vm->guest_owed ? ", a command waits" : "");
+	ly_turn_enter(&vm->turn); /* a home that is ours answers at once */
 	if (vm->core.state == LY_AWAY_NONE)
 		ly_vm_forget(vm); /* it was over, but for this */
 	else
 		serve_on(vm, served, ops);
+	ly_turn_leave(&vm->turn);
 }
 
 void
@@ -162,8 +164,8 @@ goes_on(struct vm *vm)
 		ly_vm_fenced(vm);
 	else if (vm->state == LY_VM_INCOMING)
 		ly_qemu_quit(vm->qemu); /* it waits for memory of a past */
-	else if (vm->state == LY_VM_STARTING || vm->leaving)
-		ly_vm_state(vm, LY_VM_RUNNING, "");
+	else if (vm->state == LY_VM_STARTING || vm->state == LY_VM_PAUSED)
+		ly_vm_state(vm, LY_VM_RUNNING, ""); /* or the guard says */
 }
 
 void

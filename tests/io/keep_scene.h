@@ -65,7 +65,7 @@ static inline void
 keep_scene_open(struct keep_scene *s, uv_loop_t *loop, struct ly_keep *share)
 {
 	struct ly_why why = { "" };
-	char keeper[256];
+	static char keeper[256];
 
 	s->loop = loop;
 	s->turn = (struct ly_turn){ .ops = &keep_scene_turn, .arg = s };
