@@ -8,7 +8,7 @@
 # command lost, none run twice, none answered otherwise; it only waited.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-: "${BUILD:=$PWD/build}" "${KILLS:=20}" "${MOVES:=10}"
+: "${BUILD:=$PWD/build}" "${KILLS:=20}" "${MOVES:=12}"
 . tests/lab/lab.sh
 . tests/lab/guest.sh
 . tests/e2e/lib/story.sh
@@ -67,8 +67,12 @@ settled() {
 	[ "$(lab_cli north --json status | jq '.migrations | length')" = 0 ]
 }
 
-begun_twice() {
-	[ "$(grep -c '"event":"ready"' "$(guest_log s1 web1)")" -ge 2 ]
+begun() { # how often it has booted here
+	grep -c '"event":"ready"' "$(guest_log s1 web1)"
+}
+
+begun_over() {
+	[ "$(begun)" -gt "$1" ]
 }
 
 guest_told() { # COMMAND, which is not answered
@@ -174,11 +178,11 @@ while [ $n -lt "$MOVES" ]; do
 	to=s2
 	[ $at = s1 ] || to=s1
 	victim=$at
-	[ $((n % 2)) = 0 ] || victim=$to
+	[ $((n / 2 % 2)) = 0 ] || victim=$to
 	timeout -k 5 100 "$BUILD/lanyard" --manager "$LAB/north/manager.sock" \
 		migrate web1 --to $to --wait >"$LAB/move.out" 2>&1 </dev/null &
 	mover=$!
-	sleep "$((n * 29 % 40 / 10)).$((n * 29 % 10))"
+	sleep "0.$(printf '%02d' $((10 + n * 7 % 50)))"
 	lab_kill agent-$victim KILL
 	lab_agent_start $victim
 	wait $mover
@@ -196,9 +200,10 @@ done
 matches s1 web1 n1
 
 it "the guest reboots, and finds its TPM"
+was=$(begun)
 guest_told reboot
 again killed
-lives 60 "guest that begins" begun_twice
+lives 60 "guest that begins" begun_over "$was"
 vm_at south s1 web1
 
 it "it is switched off, and nothing is left"
@@ -208,5 +213,19 @@ again_was=$(served)
 killed
 lives 20 "agent of s1" lab_up south s1
 same "VMs served" "$again_was" "$(served)"
+
+it "a start in which the agent is killed can be asked again"
+timeout -k 5 60 "$BUILD/lanyard" --manager "$LAB/north/manager.sock" \
+	vm start web1 --host s1 >"$LAB/start.out" 2>&1 </dev/null &
+starter=$!
+sleep 0.2
+killed
+wait $starter
+lives 20 "agent of s1" lab_up south s1
+was=$(begun)
+lab_cli north vm start web1 --host s1 >"$LAB/out" 2>"$LAB/err" ||
+	no "it does not start"
+lives 60 "guest that begins" begun_over "$((was - 1))"
+vm_at south s1 web1
 
 tell
