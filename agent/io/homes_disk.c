@@ -169,7 +169,7 @@ start_job(struct ly_homes *hs, bool ahead)
 	if (!ahead) {
 		for (struct home *h = hs->first; h; h = h->next)
 			h->in_job = h->core.writing || h->binding != NULL;
-		j->lazy = hs->agent->conf.vault_lazy && hs->disk_ok && !hs->due;
+		j->lazy = hs->agent->conf.vault_lazy && !hs->due;
 		hs->due = false;
 		plain_path(hs, j->path);
 		j->buf = pack_all(hs, &j->len);

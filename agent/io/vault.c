@@ -21,7 +21,8 @@ struct ly_vault {
 	uint64_t exposed; /* of versions up to this, other contents may exist */
 	bool owed;
 	bool unsure; /* of the counter: an answer was lost */
-	bool alone;  /* nothing in the directory is ours but what we write */
+	bool stuck; /* it did not count: nothing is told that was not counted */
+	bool alone; /* nothing in the directory is ours but what we write */
 	struct ly_vault_sealed next; /* made ahead; version 0: none */
 	uint8_t key[LY_GCM_KEY];     /* of `next` */
 };
@@ -274,10 +275,6 @@ look(struct ly_vault *v, struct ly_why *why)
 		return ly_fail(why, LY_REFUSED,
 		    "the counter at 0x%x is not that of version %llu any more",
 		    v->is.index, (unsigned long long)v->is.value);
-	if (is.value != v->is.value) {
-		v->exposed = is.value + 1;
-		v->next.version = 0;
-	}
 	v->is = is;
 	v->unsure = false;
 	return LY_OK;
@@ -290,6 +287,7 @@ count(struct ly_vault *v, struct ly_why *why)
 	uint64_t next = v->is.value + 1;
 	enum ly_rc rc = v->chip->count(v->arg, why);
 
+	v->stuck = rc != LY_OK;
 	if (rc == LY_OK) {
 		v->is.value = next;
 		return LY_OK;
@@ -426,6 +424,7 @@ ly_vault_write(struct ly_vault *v, const uint8_t *body, size_t len, bool lazy,
 	enum ly_rc rc = v->unsure ? look(v, why) : LY_OK;
 	bool last = false;
 
+	lazy = lazy && !v->stuck;
 	while (rc == LY_OK && !last) {
 		uint64_t next = v->is.value + 1;
 

@@ -16,8 +16,9 @@
  * start, for a crash leaves no note), the next write counts twice.
  *
  * A lazy write is told when its file is synced, and counted by the next strict
- * one, which the caller makes within a second. Its file says so in its head,
- * and a start counts for it. Between, a crash together with a restored disk
+ * one, which the caller makes within a second; if that fails, all are strict
+ * until the TPM counts again. Its file says so in its head, and a start counts
+ * for it. Between, a crash together with a restored disk
  * could bring the version before back.
  *
  * Everything blocks, and nothing is done twice at once: call at start or from

@@ -268,6 +268,28 @@ TEST(the_TPM_itself_refuses_the_key_of_another_version)
 	power_off(&h);
 }
 
+TEST(the_key_is_not_given_to_an_empty_password_either)
+{
+	struct ly_vault_sealed s;
+	uint8_t key[LY_GCM_KEY] = { 1 };
+	struct host h;
+
+	begun(&h);
+	s.version = ly_vault_version(h.vault);
+	WANT_INT(ly_vault_tpm_chip.seal(h.tpm, key, &s, &said), LY_OK);
+	stop(&h);
+	SITE_OK(ly_file_write(site_path("pub"), s.pub, s.pub_len, 0600, &why));
+	SITE_OK(
+	    ly_file_write(site_path("priv"), s.priv, s.priv_len, 0600, &why));
+	tools(&h,
+	    "cd %s && tpm2_createprimary -C o -G ecc -c top -a 'restricted|"
+	    "decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth|"
+	    "noda' && tpm2_flushcontext -t && tpm2_load -C top -u pub -r priv"
+	    " -c key && tpm2_flushcontext -t && ! tpm2_unseal -c key",
+	    site_root);
+	power_off(&h);
+}
+
 TEST(a_counter_that_was_deleted_is_refused_and_made_again_goes_on_above)
 {
 	struct host h;
@@ -415,10 +437,12 @@ TEST(what_a_killed_agent_left_in_a_TPM_is_flushed_at_the_next_start)
 	begun(&h);
 	stop(&h);
 	tools(&h,
-	    "for i in 1 2 3; do tpm2_createprimary -Q -c %s/c;"
-	    " tpm2_startauthsession -S %s/s; done;"
-	    " test -n \"$(tpm2_getcap handles-transient)\"",
-	    site_root, site_root);
+	    "for i in 1 2 3; do tpm2_createprimary -Q -c %s/c; echo"
+	    " 80010000002b000001764000000740000007001000000000000000000000"
+	    "0000000000000000000010000b | xxd -r -p | tpm2_send; done;"
+	    " test $(tpm2_getcap handles-transient | wc -l) = 3 &&"
+	    " test $(tpm2_getcap handles-loaded-session | wc -l) = 3",
+	    site_root);
 	WANT_INT(start(&h), 7);
 	put(&h, 8);
 	power_off(&h);
