@@ -183,6 +183,18 @@ on_refused(struct ly_away *a, const struct ly_away_event *ev,
 
 /* ---- the lease: asking ---- */
 
+/* The guest of now is not the one that the TPM knows. */
+static void
+on_stale(struct ly_away *a, const struct ly_away_event *ev,
+    struct ly_away_todos *todo)
+{
+	if (a->state != LY_AWAY_HELD)
+		return;
+	a->broken = true;
+	fail_waiting(a, todo);
+	go_on(a, ev, todo);
+}
+
 /* What this state wants of the home, said once more. */
 static void
 ask(struct ly_away *a, struct ly_away_todos *todo)
@@ -665,10 +677,11 @@ nothing(struct ly_away *a, const struct ly_away_event *ev,
 /* Columns every state shares. */
 #define ALIKE                                                                  \
 	[LY_AWAY_COMMAND] = on_command, [LY_AWAY_RESET] = on_reset,            \
-	[LY_AWAY_CANCEL] = on_cancel, [LY_AWAY_UP] = on_up,                    \
-	[LY_AWAY_DOWN] = on_down, [LY_AWAY_ASK] = on_ask,                      \
-	[LY_AWAY_SETTLED] = on_settled, [LY_AWAY_HEAR_OUTCOME] = on_outcome,   \
-	[LY_AWAY_LEASE] = on_lease, [LY_AWAY_TICK] = on_tick
+	[LY_AWAY_CANCEL] = on_cancel, [LY_AWAY_STALE] = on_stale,              \
+	[LY_AWAY_UP] = on_up, [LY_AWAY_DOWN] = on_down,                        \
+	[LY_AWAY_ASK] = on_ask, [LY_AWAY_SETTLED] = on_settled,                \
+	[LY_AWAY_HEAR_OUTCOME] = on_outcome, [LY_AWAY_LEASE] = on_lease,       \
+	[LY_AWAY_TICK] = on_tick
 
 // clang-format off
 static handler *const table[LY_AWAY_STATES][LY_AWAY_KINDS] = {

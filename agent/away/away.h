@@ -70,6 +70,7 @@ enum ly_away_kind {
 	LY_AWAY_COMMAND, /* one waits in the shell, of kind `op` */
 	LY_AWAY_RESET,	 /* INIT */
 	LY_AWAY_CANCEL,
+	LY_AWAY_STALE, /* it was made of an older memory: its TPM fails */
 	/* from the link */
 	LY_AWAY_UP,
 	LY_AWAY_DOWN,

@@ -158,8 +158,10 @@ init_behind_token(struct ly_swtpm *m, struct ly_swtpm_todo *todo)
 		fail(m, todo, LY_SWTPM_FAIL);
 }
 
+/* A reset, but behind a token: then QEMU has loaded a snapshot of this very
+ * moment, and the TPM is where the guest left it. */
 static void
-init_before(struct ly_swtpm *m, struct ly_swtpm_todo *todo)
+init_any(struct ly_swtpm *m, struct ly_swtpm_todo *todo)
 {
 	ask_for(m, todo, m->token_in ? LY_SWTPM_RESUME : LY_SWTPM_OP);
 }
@@ -390,7 +392,7 @@ static const struct row rows[CODES] = {
 	 *	  BEFORE	INCOMING       ATTACHED    SAVED       GONE */
 	[GET_CAPABILITY] = { "GET_CAPABILITY", 0, 8, 0, ALL(capability) },
 	[INIT] = { "INIT", 4, 4, LY_OP_INIT,
-	    { init_before, init_behind_token, ask, deny, deny } },
+	    { init_any, init_behind_token, init_any, deny, deny } },
 	[SHUTDOWN] = { "SHUTDOWN", 0, 4, 0, ALL(okay) },
 	[GET_ESTABLISHED] = { "GET_TPMESTABLISHED", 0, 8, 0, ALL(established) },
 	[SET_LOCALITY] = { "SET_LOCALITY", 1, 4, 0, ALL(locality) },
@@ -406,7 +408,7 @@ static const struct row rows[CODES] = {
 	[GET_STATEBLOB] = { "GET_STATEBLOB", 12, 16, 0,
 	    { deny, deny, blob_first, blob_again, deny } },
 	[SET_STATEBLOB] = { "SET_STATEBLOB", 12, 4, 0,
-	    { set_blob, set_blob, skip_blob, skip_blob, skip_blob } },
+	    { set_blob, set_blob, set_blob, skip_blob, skip_blob } },
 	[STOP] = { "STOP", 0, 4, 0, ALL(stop) },
 	[GET_CONFIG] = { "GET_CONFIG", 0, 8, 0, ALL(config) },
 	[SET_DATAFD] = { "SET_DATAFD", 0, 4, 0, ALL(datafd) },

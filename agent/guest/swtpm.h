@@ -20,7 +20,8 @@
  *		  on (its success makes it ATTACHED), a token is taken.
  *	INCOMING  the same at a migration's destination: INIT only behind the
  *		  token, and then it is no reset.
- *	ATTACHED  commands run.
+ *	ATTACHED  commands run. A token is a snapshot's that QEMU loads: if it
+ *		  is taken, the INIT behind it is no reset.
  *	SAVED	  the token has been given out: commands are kept back, and
  *		  LOCK_STORAGE says that QEMU goes on here after all.
  *	GONE	  another host has the TPM: every command fails.

@@ -428,36 +428,85 @@ on_cancel(void *arg)
 	    0);
 }
 
+/* Of `t`, under the secret of this epoch. */
+static size_t
+token_put(const struct vm *vm, const struct ly_token *t,
+    uint8_t out[LY_TOKEN_MAX])
+{
+	struct ly_wr w = ly_wr_over(out, LY_TOKEN_MAX);
+	size_t signed_len;
+
+	ly_message_put(&ly_token_message, t, &w);
+	assert(!w.bad);
+	signed_len = ly_wr_len(&w) - sizeof(t->mac);
+	ly_hmac(vm->core.secret, LY_SECRET_LEN, out, signed_len,
+	    out + signed_len);
+	return ly_wr_len(&w);
+}
+
 /* The moment of the VM that its memory belongs to, under a MAC that only the
  * home and this holder can make. No TPM state: that stays where it is. */
-static void
-on_save(void *arg)
+static struct ly_token
+token_now(const struct vm *vm)
 {
-	struct vm *vm = arg;
-	struct ly_token t = { .magic = LY_TOKEN_MAGIC,
+	return (struct ly_token){ .magic = LY_TOKEN_MAGIC,
 		.vm = vm->id,
 		.mig = vm->mig,
 		.epoch = vm->core.epoch,
 		.seq = vm->core.seq,
 		.failed = vm->core.broken };
-	uint8_t token[LY_TOKEN_MAX];
-	struct ly_wr w = ly_wr_over(token, sizeof(token));
-	size_t signed_len;
+}
 
-	if (!vm->source || !ly_away_idle(&vm->core) ||
+/* Outside a migration it is a snapshot, or a memory image that somebody keeps:
+ * its token names no migration, and the TPM stays in use. */
+static void
+on_save(void *arg)
+{
+	struct vm *vm = arg;
+	struct ly_token t = token_now(vm);
+	uint8_t token[LY_TOKEN_MAX];
+	size_t len;
+	bool snapshot = !vm->source && vm->core.state == LY_AWAY_HELD;
+
+	if ((!vm->source && !snapshot) || !ly_away_idle(&vm->core) ||
 	    vm->core.state == LY_AWAY_DEAD) {
 		ly_log(LY_WARNING, vm->name,
-		    "QEMU asked for TPM state outside a migration: refused");
+		    "QEMU asked for TPM state that is not here: refused");
 		ly_guest_saved(vm->guest, NULL, 0);
 		return;
 	}
-	ly_message_put(&ly_token_message, &t, &w);
-	assert(!w.bad);
-	signed_len = ly_wr_len(&w) - sizeof(t.mac);
-	ly_hmac(vm->core.secret, LY_SECRET_LEN, token, signed_len,
-	    token + signed_len);
-	vm->token_len = (uint32_t)ly_wr_len(&w);
-	ly_guest_saved(vm->guest, token, vm->token_len);
+	len = token_put(vm, &t, token);
+	if (!snapshot)
+		vm->token_len = (uint32_t)len;
+	ly_guest_saved(vm->guest, token, len);
+	if (!snapshot)
+		return;
+	ly_guest_attach_mode(vm->guest, LY_GUEST_ATTACHED);
+	ly_log(LY_NOTICE, vm->name,
+	    "QEMU saves the guest, in epoch %llu after command %llu",
+	    (unsigned long long)t.epoch, (unsigned long long)t.seq);
+}
+
+/* Only what was saved in this epoch, after the guest's last command, and by
+ * us, is the guest that its TPM knows. */
+static bool
+restore_snapshot(struct vm *vm, const uint8_t *token, size_t len)
+{
+	struct ly_token now = token_now(vm);
+	uint8_t good[LY_TOKEN_MAX];
+
+	if (vm->core.state == LY_AWAY_HELD && ly_id_none(&vm->mig) &&
+	    ly_away_idle(&vm->core) && !vm->core.broken &&
+	    len == token_put(vm, &now, good) && ly_same(token, good, len)) {
+		ly_log(LY_NOTICE, vm->name, "QEMU goes on from what it saved");
+		return true;
+	}
+	ly_vm_alarm(vm,
+	    "a snapshot, or a stale copy, whose TPM has gone on since: refused;"
+	    " the guest's TPM fails until it resets");
+	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_STALE }, NULL,
+	    0);
+	return false;
 }
 
 static bool
@@ -467,10 +516,11 @@ on_restore(void *arg, const uint8_t *token, size_t len)
 	struct ly_token t;
 	struct ly_why why;
 
+	if (!vm->dest)
+		return restore_snapshot(vm, token, len);
 	if (ly_message_get(&ly_token_message, token, len, &t, &why) != LY_OK ||
 	    memcmp(t.magic, LY_TOKEN_MAGIC, sizeof(t.magic)) != 0 ||
-	    !ly_id_same(&t.vm, &vm->id) || !ly_id_same(&t.mig, &vm->mig) ||
-	    !vm->dest) {
+	    !ly_id_same(&t.vm, &vm->id) || !ly_id_same(&t.mig, &vm->mig)) {
 		ly_vm_alarm(vm, "a token that is not of this migration");
 		return false;
 	}

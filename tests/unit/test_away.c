@@ -417,6 +417,41 @@ TEST(a_home_out_of_reach_too_long_fails_the_tpm_until_the_reset)
 	WANT(find(&w, LY_SAY_COMMAND)->seq == 9);
 }
 
+TEST(a_guest_made_of_an_older_memory_has_no_tpm_until_its_reset)
+{
+	struct world w = held();
+
+	happens(&w, LY_AWAY_STALE);
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(find(&w, LY_GIVE_FAILURE));
+	WANT(!find(&w, LY_SAY_COMMAND));
+	happens(&w, LY_AWAY_RESET);
+	WANT(find(&w, LY_SAY_INIT)->seq == 7);
+	answer(&w, 7);
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(find(&w, LY_SAY_COMMAND)->seq == 8);
+}
+
+TEST(a_reset_from_before_the_older_memory_does_not_count)
+{
+	struct world w = held();
+
+	happens(&w, LY_AWAY_DOWN);
+	happens(&w, LY_AWAY_RESET); /* QEMU's own, before it loads */
+	happens(&w, LY_AWAY_STALE);
+	happens(&w, LY_AWAY_UP);
+	granted(&w, LY_OK, 3, 6);
+	WANT(find(&w, LY_SAY_INIT)->seq == 7);
+	answer(&w, 7);
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(find(&w, LY_GIVE_FAILURE));
+	happens(&w, LY_AWAY_RESET);
+	WANT(find(&w, LY_SAY_INIT)->seq == 8);
+	answer(&w, 8);
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(find(&w, LY_SAY_COMMAND)->seq == 9);
+}
+
 /* Found by the simulator: the reset that mended it was older than the failure. */
 TEST(a_reset_that_came_before_the_failure_does_not_mend_it)
 {

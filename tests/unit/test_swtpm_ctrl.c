@@ -302,6 +302,25 @@ TEST(a_destination_resumes_behind_its_token_without_a_reset)
 	WANT_INT(g.acts[LY_SWTPM_OP], 1);
 }
 
+TEST(a_snapshot_of_this_very_moment_is_loaded_without_a_reset)
+{
+	struct guest g;
+
+	boot(&g);
+	g.acts[LY_SWTPM_OP] = 0;
+	send_hex(&g, "0000000e");
+	want(&g, all_ok);
+	send_hex(&g, "0000000d000000010000000100000005544f4b454e");
+	want(&g, all_ok);
+	send_hex(&g, INIT_1);
+	WANT_INT(g.acts[LY_SWTPM_RESUME], 1);
+	WANT_INT(g.acts[LY_SWTPM_OP], 0);
+	result(&g, LY_SWTPM_OK);
+	want(&g, all_ok);
+	send_hex(&g, "0000000200000000"); /* this one is a reset */
+	WANT_INT(g.acts[LY_SWTPM_OP], 1);
+}
+
 TEST(a_destination_without_its_token_resets_nothing)
 {
 	struct guest g;
@@ -660,6 +679,23 @@ TEST(between_stop_and_init_the_tpm_is_not_initialised)
 	result(&g, LY_SWTPM_OK);
 	WANT_INT(command(&g, false, random8, sizeof(random8), &used, &rc),
 	    LY_SWTPM_RUN);
+}
+
+TEST(an_older_snapshot_is_refused_and_the_tpm_waits_for_a_reset)
+{
+	struct guest g;
+	uint32_t rc;
+	size_t used;
+
+	boot(&g);
+	g.refuse_token = true;
+	send_hex(&g, "0000000e");
+	want(&g, all_ok);
+	send_hex(&g, "0000000d000000010000000100000005544f4b454e");
+	want(&g, "00000009");
+	WANT_INT(command(&g, false, random8, sizeof(random8), &used, &rc),
+	    LY_SWTPM_SAY);
+	WANT_INT(rc, LY_TPM_RC_INITIALIZE);
 }
 
 TEST(an_aborted_source_goes_on_where_it_was)
