@@ -330,6 +330,25 @@ TEST(an_on_claim_that_fails_keeps_the_guest_paused_and_is_tried_again)
 	WANT(said(LY_DST_DO_CONT));
 }
 
+TEST(a_destination_that_wakes_goes_on_where_the_home_says_it_is)
+{
+	begin();
+	slow_hooks = true;
+	todo.n = 0;
+	ly_dest_woken(&d, false, now, &todo);
+	WANT_INT(d.state, LY_DST_CLAIMING);
+	tick(LY_DEST_LOAD_MS);
+	WANT_INT(done[LY_DST_DO_QUIT] + done[LY_DST_DO_CONT], 0);
+	granted(LY_OK);
+	WANT(said(LY_DST_DO_HOOK));
+
+	todo.n = 0;
+	ly_dest_woken(&d, true, now, &todo);
+	WANT(said(LY_DST_DO_HOOK) && !said(LY_DST_DO_CONT));
+	tell(LY_DST_HOOKED);
+	WANT(said(LY_DST_DO_CONT));
+}
+
 TEST(a_destination_that_is_fenced_does_not_start_its_guest)
 {
 	begin_claim();

@@ -705,6 +705,50 @@ TEST(abort_wins_when_it_comes_first_and_claim_is_told_so)
 	WANT(w.runs == 1);
 }
 
+/* Nothing of before but the record: RELEASED was told, and then we died. */
+static struct world
+restarted_while_released(void)
+{
+	struct world w = prepared();
+	struct ly_record rec;
+
+	release(&w, 1);
+	disk(&w, true);
+	rec = w.home.rec;
+	WANT(rec.state == LY_REC_QUIESCED);
+	ly_home_init(&w.home, &rec);
+	return w;
+}
+
+TEST(a_home_that_was_restarted_between_release_and_claim_still_commits)
+{
+	struct world w = restarted_while_released();
+
+	stage(&w, B, DOOR_B); /* its door was ours, too */
+	claim(&w, 1);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_GRANT)->epoch == 2);
+	ask_abort(&w, A);
+	WANT(find(&w, LY_DO_OUTCOME)->fate == LY_FATE_CLAIMED);
+	WANT(w.home.rec.epoch == 2);
+}
+
+TEST(a_home_that_was_restarted_between_release_and_abort_gives_the_vm_back)
+{
+	struct world w = restarted_while_released();
+
+	command(&w, DOOR_A, 1, 2, hash1); /* before the outcome: never */
+	WANT(w.runs == 0);
+	ask_abort(&w, A);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_OUTCOME)->fate == LY_FATE_ABORTED);
+	stage(&w, B, DOOR_B);
+	claim(&w, 1);
+	WANT(find(&w, LY_DO_GRANT) == NULL ||
+	    find(&w, LY_DO_GRANT)->rc != LY_OK);
+	WANT(w.home.rec.epoch == 1);
+}
+
 TEST(claim_wins_when_it_comes_first_and_abort_is_told_so)
 {
 	struct world w = prepared();

@@ -137,6 +137,47 @@ TEST(what_fails_before_on_release_needs_no_on_abort)
 	WANT_INT(done[LY_SRC_DO_HOOK], 0);
 }
 
+/* ---- of an agent that has died ---- */
+
+static void
+begin_woken(struct ly_source_woken w)
+{
+	now = 1000;
+	slow_hooks = true;
+	memset(done, 0, sizeof(done));
+	todo.n = 0;
+	ly_source_woken(&s, &w, now, &todo);
+}
+
+TEST(a_source_that_wakes_before_release_gives_the_migration_up)
+{
+	begin_woken((struct ly_source_woken){ .stopped = true });
+	WANT_INT(s.state, LY_SRC_UNDO);
+	status(LY_MIG_CANCELLED);
+	WANT(said(LY_SRC_DO_CONT)->flag); /* it was our stop */
+	begin_woken((struct ly_source_woken){ .hooked = true });
+	status(LY_MIG_CANCELLED);
+	want_regained(LY_SOURCE_STAYED, "restarted");
+}
+
+TEST(a_source_that_wakes_after_release_asks_what_became_of_it)
+{
+	begin_woken(
+	    (struct ly_source_woken){ .released = true, .stopped = true });
+	WANT(said(LY_SRC_DO_ASK)->flag); /* no FIN: nobody can have it */
+	fate(LY_OK, LY_FATE_ABORTED);
+	status(LY_MIG_COMPLETED);
+	want_regained(LY_SOURCE_STAYED, "restarted");
+
+	begin_woken((struct ly_source_woken){ .released = true, .fin = true });
+	WANT(!said(LY_SRC_DO_ASK)->flag);
+	WANT_INT(done[LY_SRC_DO_CONT], 0);
+	fate(LY_OK, LY_FATE_CLAIMED);
+	WANT(said(LY_SRC_DO_QUIT));
+	tell(LY_SRC_GONE);
+	want_over(LY_SOURCE_MOVED, "");
+}
+
 /* ---- a fence ---- */
 
 TEST(a_source_that_is_fenced_keeps_its_guest_stopped)
