@@ -163,8 +163,8 @@ vm_at() {
 matches() {
 	guest_ask "$1" "$2" pause paused || { no "the guest does not pause"; return; }
 	for story_try in 1 2; do
-		[ "$(chip_pcr "$3" 11)$(chip_pcr "$3" 12)$(chip_nv "$3")" = \
-			"$(guest_field pcr11)$(guest_field pcr12)$(guest_field nv)" ] &&
+		[ "$EK$(chip_pcr "$3" 11)$(chip_pcr "$3" 12)$(chip_nv "$3")" = \
+			"$(guest_field ek)$(guest_field pcr11)$(guest_field pcr12)$(guest_field nv)" ] &&
 			break
 		story_was=$(ticks "$1" "$2")
 		lab_wait 20 "tick of $2" ticks_over "$1" "$2" "$story_was" || break
