@@ -2,6 +2,7 @@
 #include "agent/io/reload.h"
 
 #include "agent/away/kept.h"
+#include "agent/home/kept.h"
 #include "agent/io/spawn.h"
 #include "lib/base/text.h"
 #include "lib/io/file.h"
@@ -31,10 +32,11 @@ ly_reload_begin(char **argv)
 	arguments = argv;
 }
 
+/* Of the two sides of a VM. */
 static void
 our_version(char out[16])
 {
-	ly_print(out, 16, "%d", LY_KEPT_VERSION);
+	ly_print(out, 16, "%d.%d", LY_KEPT_VERSION, LY_HOME_KEPT_VERSION);
 }
 
 bool

@@ -131,6 +131,11 @@ same "agents since" "$was" "$(served)"
 cp "$LAB/good.conf" "$LAB/s1/agent.conf"
 vm_at south s1 web1
 
+it "nor is a program that cannot read what the agent keeps"
+LANYARD_KEPT=0.0 "$BUILD/lanyard-agent" -t -c "$LAB/s1/agent.conf" \
+	>"$LAB/out" 2>"$LAB/err" && no "it says that it can"
+err "would lose their TPM"
+
 it "it is stopped, and started again later"
 for n in 1 2 3; do
 	some_time
