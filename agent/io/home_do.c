@@ -6,7 +6,10 @@
  */
 #include "agent/io/control.h"
 #include "agent/io/homes_in.h"
+#include "lib/io/clock.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void
@@ -30,6 +33,34 @@ say(struct ly_homes *hs, ly_door id, unsigned type, const void *m)
 	d = ly_door_of(hs, id);
 	if (d && d->once)
 		ly_door_free(hs, d);
+}
+
+static struct ly_pace *
+pace_of(struct ly_homes *hs, const char *who)
+{
+	uint32_t hash = 0;
+
+	for (; who && *who; who++)
+		hash = hash * 31 + (uint8_t)*who;
+	return &hs->paces[hash % PACES];
+}
+
+void
+ly_home_grumble(struct home *h, const char *who, const char *fmt, ...)
+{
+	char text[LY_WHY_MAX], more[40] = "";
+	uint32_t silent;
+	va_list ap;
+
+	if (!ly_pace_says(pace_of(h->homes, who), ly_boot_ms(), &silent))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (silent)
+		ly_print(more, sizeof(more), "; %u not logged before", silent);
+	ly_log(LY_WARNING, h->core.rec.name, "%s (%s%s)", text,
+	    who ? who : "our manager", more);
 }
 
 static uint32_t
@@ -110,9 +141,8 @@ do_refuse(struct home *h, const struct ly_home_todo *t,
 	};
 
 	(void)body;
-	ly_log(LY_WARNING, h->core.rec.name, "command %llu refused: %s%s%s",
-	    (unsigned long long)t->seq, ly_rc_name(t->rc),
-	    ev->who ? ", asked by " : "", ev->who ? ev->who : "");
+	ly_home_grumble(h, ev->who, "command %llu refused: %s",
+	    (unsigned long long)t->seq, ly_rc_name(t->rc));
 	say(h->homes, t->door, LY_REFUSE, &m);
 }
 
@@ -125,7 +155,6 @@ do_grant(struct home *h, const struct ly_home_todo *t,
 		.rc = (uint8_t)t->rc,
 	};
 
-	(void)ev;
 	(void)body;
 	if (t->rc == LY_OK) {
 		m.epoch = t->epoch;
@@ -136,7 +165,7 @@ do_grant(struct home *h, const struct ly_home_todo *t,
 		    (unsigned long long)t->epoch, h->core.rec.holder,
 		    (unsigned long long)t->seq);
 	} else if (t->rc != LY_BUSY) {
-		ly_log(LY_WARNING, h->core.rec.name, "lease not granted: %s",
+		ly_home_grumble(h, ev->who, "lease not granted: %s",
 		    ly_rc_name(t->rc));
 	}
 	say(h->homes, t->door, LY_GRANTED, &m);

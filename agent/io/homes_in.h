@@ -12,8 +12,13 @@
 #include "agent/io/homes.h"
 #include "agent/io/tpm.h"
 #include "agent/tpm/policy.h"
+#include "lib/base/pace.h"
 #include "lib/wire/signed.h"
 #include "lib/link/lease.h"
+
+/* Peers share so many paces, by their names' hash: one that is refused all the
+ * time may silence another that is. */
+#define PACES 64
 
 /* An event that has to wait, with all it points to. */
 struct later {
@@ -95,6 +100,7 @@ struct ly_homes {
 	bool closing;	  /* nobody is told anything any more */
 	bool disk_ok;
 	bool waking; /* TPMs of before are to be gone on with */
+	struct ly_pace paces[PACES];
 	uv_timer_t tick;
 };
 
@@ -121,6 +127,10 @@ LY_MUST enum ly_rc ly_homes_disk_open(struct ly_homes *hs,
 void ly_homes_disk_tick(struct ly_homes *hs); /* each second */
 void ly_homes_disk_close(struct ly_homes *hs);
 void ly_homes_write(struct ly_homes *hs);
+
+/* home_do.c: logs what `who` (NULL: our manager) was refused, at its pace. */
+void ly_home_grumble(struct home *h, const char *who, const char *fmt, ...)
+    LY_PRINTF(3, 4);
 
 /* home_do.c: an event, and all that follows from it. */
 void ly_home_feed(struct home *h, const struct ly_home_event *ev,

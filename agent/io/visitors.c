@@ -241,8 +241,8 @@ hear_ticket(struct ly_visitor *v, const struct ly_id *vm, uint32_t chan,
 	ev->boot_ms = ly_boot_ms();
 	ev->ticket = read_ticket(v->homes, bytes, ticket, &why);
 	if (!ev->ticket)
-		ly_log(LY_WARNING, h->core.rec.name, "bad ticket from %s: %s",
-		    v->who, why.text); /* the machine tells the operator */
+		/* the machine tells the operator */
+		ly_home_grumble(h, v->who, "bad ticket: %s", why.text);
 	return h;
 }
 
