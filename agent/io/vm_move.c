@@ -474,6 +474,18 @@ ly_vm_qemu_ready(struct vm *vm)
 		give_up(vm, why.text);
 }
 
+/* The source need not wait for us: the home is asked to abort, and when it has
+ * answered (told_fate) the VM is left. */
+static void
+call_off(struct vm *vm)
+{
+	ly_copy(vm->why, sizeof(vm->why),
+	    "its agent was restarted while the memory came");
+	if (vm->qemu)
+		ly_qemu_quit(vm->qemu);
+	query(vm, true);
+}
+
 /* A migration of which the agent before us was the destination. With the CLAIM
  * asked QEMU has the whole VM, and it goes on from there; before, the stream is
  * gone, and QEMU with it. */
@@ -487,13 +499,13 @@ ly_vm_dest_woken(struct vm *vm)
 		.source = vm->source_id };
 	bool granted = vm->core.state == LY_AWAY_HELD;
 
+	if (!vm->qemu && (granted || vm->core.state == LY_AWAY_CLAIMING)) {
+		ly_vm_gone_meanwhile(vm);
+		return;
+	}
 	if (!granted && vm->core.state != LY_AWAY_CLAIMING &&
 	    vm->core.state != LY_AWAY_DEAD) {
-		vm->moving = LY_MOVING_NOT;
-		ly_copy(vm->why, sizeof(vm->why),
-		    "its agent was restarted while the memory came");
-		ly_vm_touch(vm);
-		ly_qemu_quit(vm->qemu);
+		call_off(vm);
 		return;
 	}
 	ly_dest_wake(&params, granted ? vm->core.epoch : 0, &dest_ops, vm,
@@ -579,6 +591,12 @@ static void
 told_fate(struct vm *vm, const struct ly_away_todo *t)
 {
 	vm->fate_epoch = t->epoch;
+	if (vm->moving == LY_MOVING_IN && !vm->dest) {
+		vm->moving = LY_MOVING_NOT; /* called off */
+		ly_vm_touch(vm);
+		if (!vm->qemu) /* else its end comes */
+			ly_vm_leave(vm, vm->why);
+	}
 	if (vm->source)
 		ly_source_fate(vm->source, t->rc, t->fate);
 }

@@ -175,10 +175,10 @@ ly_vm_woken(struct vm *vm)
 	wake_guard(vm);
 	if (vm->moving == LY_MOVING_OUT)
 		ly_vm_source_woken(vm);
-	else if (!vm->qemu)
-		ly_vm_gone_meanwhile(vm);
 	else if (vm->moving == LY_MOVING_IN)
 		ly_vm_dest_woken(vm);
+	else if (!vm->qemu)
+		ly_vm_gone_meanwhile(vm);
 	else
 		goes_on(vm);
 }

@@ -285,7 +285,11 @@ on_qemu_exit(void *arg, int status, const char *why)
 	if (status != 0)
 		ly_copy(vm->why, sizeof(vm->why), text);
 	ly_log(LY_NOTICE, vm->name, "%s", text);
-	if (vm->source || vm->dest)
+	if (vm->woken) {
+		ly_vm_woken(vm); /* its monitor was not there yet */
+		return;
+	}
+	if (vm->moving != LY_MOVING_NOT)
 		return;
 	/* The home may be long in taking its lease back. */
 	if (vm->state == LY_VM_RUNNING || vm->state == LY_VM_PAUSED)

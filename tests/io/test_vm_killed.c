@@ -157,12 +157,13 @@ ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
 		fprintf(stderr, "# %s: %s\n", ly_rc_name(rc), why);
 }
 
-void
+bool
 ly_control_report(struct ly_control *control, unsigned type, const void *m)
 {
 	(void)control;
 	(void)type;
 	(void)m;
+	return true;
 }
 
 /* ---- the agent ---- */
