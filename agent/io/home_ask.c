@@ -203,13 +203,15 @@ ly_homes_show(struct ly_homes *hs, const struct ly_id *vm, ly_homes_done *done,
 	ly_print(json, sizeof(json),
 	    "{\"name\":\"%s\",\"tpm\":\"%s\",\"state\":\"%s\",\"epoch\":%llu,"
 	    "\"holder\":\"%s\",\"seq\":%llu,\"linked\":%s,\"tpm_state\":\"%s\","
-	    "\"migration\":\"%s\",\"to\":\"%s\",\"disk_ok\":%s}",
+	    "\"migration\":\"%s\",\"to\":\"%s\",\"disk_ok\":%s,"
+	    "\"vault\":%llu}",
 	    rec->name, rec->tpm, ly_record_state_name(rec->state),
 	    (unsigned long long)rec->epoch,
 	    rec->state == LY_REC_DETACHED ? "" : rec->holder,
 	    (unsigned long long)h->core.seq, h->core.door ? "true" : "false",
 	    tpm[h->core.tpm],
 	    ly_id_none(&rec->mig) ? "" : ly_id_text(&rec->mig, mig), rec->to,
-	    hs->disk_ok ? "true" : "false");
+	    hs->disk_ok && hs->vault_ok ? "true" : "false",
+	    (unsigned long long)hs->vault_version);
 	done(arg, LY_OK, LY_FATE_UNKNOWN, rec->epoch, "", json);
 }

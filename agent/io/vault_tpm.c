@@ -16,6 +16,10 @@
 #define OWN ESYS_TR_PASSWORD /* an empty one */
 #define VALUE_LEN 8
 
+/* TPM2_TRANSIENT_FIRST shifts an int beyond its sign. */
+#define TRANSIENT 0x80000000u
+#define LOADED_SESSION 0x02000000u
+
 /* A TPM that is busy with itself says so for this long, and is asked again. */
 #define BUSY_MS 2000
 #define BUSY_STEP_MS 20
@@ -226,8 +230,8 @@ connected(struct ly_vault_tpm *t, struct ly_why *why)
 		rc = Esys_TR_SetAuth(t->esys, ESYS_TR_RH_OWNER, &t->owner);
 	if (rc != TSS2_RC_SUCCESS)
 		return broke(t, "connecting", rc, why);
-	flush_left(t, TPM2_TRANSIENT_FIRST);
-	flush_left(t, TPM2_LOADED_SESSION_FIRST);
+	flush_left(t, TRANSIENT);
+	flush_left(t, LOADED_SESSION);
 	return LY_OK;
 }
 

@@ -10,7 +10,7 @@
 #			lanyard if there is a file to start it)
 #	BENCH_OURS	that file (default: path_lanyard.sh beside this one)
 #	BENCH_ONLY	which measurements: latency pinned commands idle bulk wan
-#			migrate
+#			migrate commit
 #	BENCH_KEEP=1	leave the scratch directory, with all samples and logs
 #
 # A path is a start function (lib.sh) and its name in PATHS; a measurement is a
@@ -33,7 +33,7 @@ if [ -f "$BENCH_OURS" ]; then
 	MIGRATE=migrate
 fi
 PATHS=${BENCH_PATHS:-$PATHS}
-ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan ${MIGRATE:-}}
+ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan ${MIGRATE:-} commit}
 OURS=lanyard
 
 # NAME|UNIT|BETTER|PEER|RULE|NUMBER, as rows_json has it
@@ -59,6 +59,10 @@ migration_downtime_ms|ms|low|qemu_tls|peer|1
 migration_downtime_ms|ms|low|qemu_tcp|none|
 migration_gap_ms|ms|low|qemu_tls|none|
 migration_gap_ms|ms|low|qemu_tcp|none|'
+
+# What a home pays before it may tell of a lease, beside a plain synced file.
+COMMITS='commit_1|ms|low|plain|fixed|5
+commit_65536|ms|low|plain|peer|2'
 
 if [ -n "${BENCH_QUICK:-}" ]; then
 	LATENCY_ROUNDS=3 LATENCY_N=3000
@@ -262,6 +266,40 @@ measure_wan() {
 	DELAY_MS=0
 }
 
+# A home's record, with one VM and with as many as it may have, written as the
+# agent does; the TPM is a swtpm, which writes its state to the same disk.
+measure_commit() {
+	say "a home's record written, 1 and 65536 VMs"
+	mkdir "$T/chip"
+	spawn swtpm swtpm socket --tpm2 --tpmstate "dir=$T/chip" \
+	    --flags not-need-init,startup-clear \
+	    --server "type=unixio,path=$T/chip/s" \
+	    --ctrl "type=unixio,path=$T/chip/s.ctrl"
+	commit_tpm=$SPAWNED
+	wait_until is_socket "$T/chip/s" || return
+	for commit_n in 1 65536; do
+		for r in 1 2 3; do
+			if ! timeout 120 "$BIN/commit" "swtpm:path=$T/chip/s" \
+			    "$T/vault$commit_n" "$commit_n" \
+			    $((commit_n == 1 ? 30 : 3)) >"$T/commit" \
+			    2>>"$T/commit.log"; then
+				say "commit: $(tail -n 1 "$T/commit.log")"
+				failures=$((failures + 1))
+				continue
+			fi
+			# the next one's own, on the same counter
+			rm -r "$T/vault$commit_n"
+			TPM2TOOLS_TCTI=swtpm:path=$T/chip/s \
+			    tpm2_nvundefine -Q 0x01801c79
+			sample "commit_$commit_n" "$OURS" "$r" \
+			    "$(field vault_ms <"$T/commit")"
+			sample "commit_$commit_n" plain "$r" \
+			    "$(field plain_ms <"$T/commit")"
+		done
+	done
+	kill_all "$commit_tpm"
+}
+
 for tool in nulltpm tpmload wanrelay pump; do
 	if [ ! -x "$BIN/$tool" ]; then
 		say "$BIN/$tool is not there; \`make bench\` builds it"
@@ -279,8 +317,9 @@ printf '%s\n' 'p50|us' 'p99|us' 'p50_1core|us' "$TARGETS" 'cpu_100k|s' |
     paths_table "$PATHS"
 [ -z "${MIGRATE:-}" ] ||
     printf '%s\n' "$MOVES" | paths_table "$MIGRATE_PEERS $OURS"
+printf '%s\n' "$COMMITS" | paths_table "plain $OURS"
 echo
-printf '%s\n' "$TARGETS" "$MOVES" | rows_json "$OURS" >"$BUILD/bench.json"
+printf '%s\n' "$TARGETS" "$MOVES" "$COMMITS" | rows_json "$OURS" >"$BUILD/bench.json"
 json_table <"$BUILD/bench.json"
 if [ "$failures" != 0 ]; then
 	say "$failures measurements failed"

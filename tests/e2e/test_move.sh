@@ -40,7 +40,7 @@ it "vm show tells the manager's word and the home's record"
 run --json vm show web1
 exits 0
 has_keys . ok vm id home tpm at state epoch record definition
-has_keys .record state epoch holder seq disk_ok
+has_keys .record state epoch holder seq disk_ok vault
 same "epoch" 1 "$(key_of .record.epoch)"
 same "the manager's epoch" 1 "$(key_of .epoch)"
 

@@ -73,6 +73,7 @@ exits 0
 run vm start web1 --host n1
 exits 0
 held 2 || no "epoch $(record epoch), $(record state)"
+same "version at the manager" "$(version)" "$(record vault)"
 [ "$(version)" -gt "$old" ] || no "version $(version), was $old"
 
 it "an old vault that is put back is refused, with both numbers"

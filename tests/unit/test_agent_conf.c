@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lanyard-agent.conf: what its keys must be together. */
+#include "agent/io/agent.h"
+#include "tests/unit/site.h"
+
+static struct ly_why said;
+
+/* Of a file with a manager and these lines. */
+static enum ly_rc
+conf(const char *agent, const char *tpm, struct ly_agent_conf *out)
+{
+	const char *path = site_path("agent.conf");
+	char text[600];
+
+	ly_print(text, sizeof(text),
+	    "[agent]\nmanager = m:1\n%s\n[tpm a]\ntcti = device:/dev/tpm0\n%s\n",
+	    agent, tpm);
+	SITE_OK(ly_file_write(path, text, strlen(text), 0600, &why));
+	said.text[0] = '\0';
+	return ly_agent_conf_read(path, out, &said);
+}
+
+static void
+refused(const char *agent, const char *tpm, const char *part)
+{
+	struct ly_agent_conf c;
+
+	WANT_INT(conf(agent, tpm, &c), LY_REFUSED);
+	if (!strstr(said.text, part) || !strstr(said.text, "agent.conf"))
+		test_fail(__FILE__, __LINE__, "said: %s", said.text);
+}
+
+TEST(the_vault_is_by_default_strict_and_in_the_machines_own_chip)
+{
+	struct ly_agent_conf c;
+
+	WANT_INT(conf("", "", &c), LY_OK);
+	WANT_STR(c.vault, "device:/dev/tpmrm0");
+	WANT_INT(c.vault_nv, 0x01801c79);
+	WANT(!c.vault_lazy);
+	ly_agent_conf_fini(&c);
+}
+
+TEST(the_counters_index_is_one_of_the_owners)
+{
+	struct ly_agent_conf c;
+
+	WANT_INT(conf("vault_index = 0x01bfffff\nclaim_durability = lazy", "",
+		     &c),
+	    LY_OK);
+	WANT_INT(c.vault_nv, 0x01bfffff);
+	WANT(c.vault_lazy);
+	ly_agent_conf_fini(&c);
+	refused("vault_index = 0x01c00002", "", "vault_index");
+	refused("vault_index = 0x017fffff", "", "vault_index");
+	refused("vault_index = 0x01801c79x", "", "vault_index");
+	refused("vault_index = tpm", "", "vault_index");
+	refused("claim_durability = often", "", "claim_durability");
+}
+
+TEST(a_VM_that_may_clear_its_TPM_has_not_the_one_of_the_vault)
+{
+	struct ly_agent_conf c;
+
+	refused("", "allow_clear = yes", "[tpm a] allow_clear");
+	refused("vault = device:/dev/tpm0", "allow_clear = yes", "cleared");
+	WANT_INT(conf("vault = swtpm:path=/x", "allow_clear = yes", &c), LY_OK);
+	WANT(!ly_agent_vault_chip(&c, &c.tpms[0]));
+	ly_agent_conf_fini(&c);
+	WANT_INT(conf("vault = none", "allow_clear = yes", &c), LY_OK);
+	ly_agent_conf_fini(&c);
+	WANT_INT(conf("", "", &c), LY_OK);
+	WANT(ly_agent_vault_chip(&c, &c.tpms[0]));
+	ly_agent_conf_fini(&c);
+}
+
+TEST_MAIN()
