@@ -579,12 +579,30 @@ TEST(an_idle_guest_with_its_qemu_costs_at_most_two_kilobytes)
 
 struct joined {
 	struct ly_guest *g;
+	struct ly_slot *slot; /* of the TPM */
 	struct ly_tpm *t;
 	struct ly_tpm_policy policy;
 	enum ly_op op;
 	uint32_t code;
 	int news; /* each command's code goes here */
 };
+
+static void
+joined_step(void *arg)
+{
+	struct joined *j = arg;
+
+	ly_slot_commit(j->slot, ly_tpm_kept(j->t), sizeof(struct ly_tpm_kept));
+	ly_tpm_settle(j->t);
+}
+
+static void
+joined_submit(struct joined *j, enum ly_op op, uint8_t locality,
+    const uint8_t *body, size_t len)
+{
+	ly_tpm_submit(j->t, op, locality, body, len);
+	joined_step(j);
+}
 
 static void
 joined_command(void *arg, uint8_t locality, const uint8_t *cmd, size_t len)
@@ -600,7 +618,7 @@ joined_command(void *arg, uint8_t locality, const uint8_t *cmd, size_t len)
 	if (write(j->news, &c.code, sizeof(c.code)) < 0)
 		exit(1);
 	if (ly_tpm_policy_ask(&j->policy, cmd, len, &feigned) == LY_TPM_RUN)
-		ly_tpm_submit(j->t, LY_OP_TPM, locality, cmd, len);
+		joined_submit(j, LY_OP_TPM, locality, cmd, len);
 	else
 		ly_guest_answer(j->g, feigned.at, feigned.len);
 }
@@ -612,7 +630,7 @@ joined_op(void *arg, enum ly_op op, uint8_t locality, const uint8_t *body,
 	struct joined *j = arg;
 
 	j->op = op;
-	ly_tpm_submit(j->t, op, locality, body, len);
+	joined_submit(j, op, locality, body, len);
 }
 
 static void
@@ -625,6 +643,7 @@ joined_answer(void *arg, const uint8_t *body, size_t len)
 		ly_guest_answer(j->g, body, len);
 	else
 		ly_guest_result(j->g, ly_rd_u32(&r));
+	joined_step(j);
 }
 
 static void
@@ -641,7 +660,8 @@ join(const char *spec, const char *path, int *news)
 {
 	static const struct ly_guest_ops gops = { .on_command = joined_command,
 		.on_op = joined_op };
-	static const struct ly_tpm_ops tops = { joined_answer, joined_dead };
+	static const struct ly_tpm_ops tops = { joined_answer, joined_dead,
+		joined_step };
 	struct joined j = { .policy = { .resets = true } };
 	struct keep_scene k = { .loop = NULL };
 	struct ly_guest_params p;
@@ -659,7 +679,9 @@ join(const char *spec, const char *path, int *news)
 		uv_loop_init(&loop);
 		keep_scene_open(&k, &loop, NULL);
 		p = keep_scene_params(&k, path, &gops, &j);
-		if (ly_tpm_open(&loop, spec, &tops, &j, &j.t, &why) != LY_OK ||
+		j.slot = ly_slot_new(k.keep, LY_KEEP_HOME);
+		if (ly_tpm_open(&loop, spec, j.slot, &tops, &j, &j.t, &why) !=
+			LY_OK ||
 		    ly_guest_open(&p, &j.g, &why) != LY_OK) {
 			fprintf(stderr, "%s\n", why.text);
 			_exit(1);
