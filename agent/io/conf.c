@@ -179,17 +179,25 @@ ly_agent_vault_chip(const struct ly_agent_conf *conf,
 		strncmp(tpm->tcti, device, n) == 0);
 }
 
-/* A VM that may clear the chip may clear the counter. */
+/* A VM that may clear the chip may clear the counter; and a swtpm has one
+ * connection, so who comes second waits for ever. */
 static enum ly_rc
-nobody_clears_it(const struct ly_agent_conf *conf, struct ly_why *why)
+vault_apart(const struct ly_agent_conf *conf, struct ly_why *why)
 {
-	for (size_t i = 0; i < conf->tpms_n; i++)
-		if (conf->tpms[i].allow_clear &&
-		    ly_agent_vault_chip(conf, &conf->tpms[i]))
+	for (size_t i = 0; i < conf->tpms_n; i++) {
+		if (!ly_agent_vault_chip(conf, &conf->tpms[i]))
+			continue;
+		if (strncmp(conf->vault, "swtpm", 5) == 0)
+			return ly_fail(why, LY_REFUSED,
+			    "[tpm %s] tcti: the swtpm of [agent] vault, which"
+			    " serves one at a time",
+			    conf->tpms[i].name);
+		if (conf->tpms[i].allow_clear)
 			return ly_fail(why, LY_REFUSED,
 			    "[tpm %s] allow_clear: this TPM may be the one of"
 			    " [agent] vault, which would be cleared with it",
 			    conf->tpms[i].name);
+	}
 	return LY_OK;
 }
 
@@ -209,7 +217,7 @@ vault_keys(struct ly_agent_conf *conf, struct ly_why *why)
 		return ly_fail(why, LY_REFUSED,
 		    "[agent] claim_durability: %s: not strict or lazy",
 		    conf->claim_durability);
-	return nobody_clears_it(conf, why);
+	return vault_apart(conf, why);
 }
 
 enum ly_rc

@@ -258,9 +258,11 @@ open_vault(struct ly_homes *hs, struct ly_record **recs, size_t *n,
 	const struct ly_agent_conf *c = &hs->agent->conf;
 	uint8_t *body = NULL;
 	size_t len;
-	enum ly_rc rc = ly_vault_tpm_open(c->vault, c->vault_nv, c->vault_auth,
-	    &hs->vault_tpm, why);
+	enum ly_rc rc;
 
+	ly_log(LY_INFO, "vault", "asking its TPM (%s)", c->vault);
+	rc = ly_vault_tpm_open(c->vault, c->vault_nv, c->vault_auth,
+	    &hs->vault_tpm, why);
 	if (rc == LY_OK)
 		rc = ly_vault_open(c->state, &ly_vault_tpm_chip, hs->vault_tpm,
 		    hs->agent->new_vault, &hs->vault, &body, &len, why);

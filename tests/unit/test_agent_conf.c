@@ -67,6 +67,8 @@ TEST(a_VM_that_may_clear_its_TPM_has_not_the_one_of_the_vault)
 	WANT_INT(conf("vault = swtpm:path=/x", "allow_clear = yes", &c), LY_OK);
 	WANT(!ly_agent_vault_chip(&c, &c.tpms[0]));
 	ly_agent_conf_fini(&c);
+	refused("vault = swtpm:path=/x", "[tpm b]\ntcti = swtpm:path=/x",
+	    "[tpm b] tcti");
 	WANT_INT(conf("vault = none", "allow_clear = yes", &c), LY_OK);
 	ly_agent_conf_fini(&c);
 	WANT_INT(conf("", "", &c), LY_OK);
