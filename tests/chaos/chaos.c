@@ -4,7 +4,8 @@
  * hold. Run by chaos.sh, which has built the lab; ends with a line for each
  * law, `ok NAME` or `not ok NAME: why`, and status 0 if all held.
  *
- *	chaos -l LAB -b BUILD -s SEED -m MINUTES [-n SWITCHES] [-k KINDS] [-p N]
+ *	chaos -l LAB -b BUILD -s SEED -m MINUTES [-n SWITCHES] [-k KINDS] [-r MS]
+ *	    [-p N]
  *
  * Every BREATH all faults are ended, and within RECOVER the guest must get on,
  * or its loss must have been reported; then it is started anew.
@@ -19,7 +20,8 @@
 #define RECOVER_S 60 /* all healed: the guest gets on, migrations are over */
 #define LOST_S 15    /* without a word of it: is it reported lost? */
 #define BOOT_S 90
-#define PAUSE_NS (2 * NS_PER_S) /* without a round: it is paused */
+#define REST_NS (300 * NS_PER_MS) /* between two migrations, with -n */
+#define PAUSE_NS (2 * NS_PER_S)	  /* without a round: it is paused */
 
 static const struct {
 	const char *name;
@@ -351,7 +353,8 @@ torment(struct run *r)
 			r->breath_ns = now_ns() + BREATH_NS;
 			r->next_ns = now_ns();
 		}
-		if (r->switches && !moves.under_way)
+		if (r->switches && !moves.under_way &&
+		    now_ns() > moves.ended_ns + REST_NS)
 			move_begin(roll(&moves_seed) >> 8);
 		if (now_ns() < r->next_ns)
 			continue;
@@ -465,7 +468,7 @@ main(int argc, char **argv)
 {
 	struct run r = { .minutes = 1 };
 	const char *kinds = NULL;
-	long seed = 1, plan = 0;
+	long seed = 1, plan = 0, restart_ms = 100;
 	const struct opt opts[] = {
 		{ 'l', OPT_TEXT, &world.lab, "DIR", "the lab" },
 		{ 'b', OPT_TEXT, &world.build, "DIR", "the programs" },
@@ -473,6 +476,7 @@ main(int argc, char **argv)
 		{ 'm', OPT_REAL, &r.minutes, "MINUTES", "at most" },
 		{ 'n', OPT_COUNT, &r.switches, "N", "migrations done" },
 		{ 'k', OPT_TEXT, &kinds, "KIND,...", "of faults" },
+		{ 'r', OPT_COUNT, &restart_ms, "MS", "until a restart" },
 		{ 'p', OPT_COUNT, &plan, "N", "print so many, do none" },
 	};
 
@@ -489,7 +493,7 @@ main(int argc, char **argv)
 	know_hosts();
 	world.start_ns = now_ns();
 	r.until_ns = world.start_ns + (uint64_t)(r.minutes * 60e9);
-	daemons_start();
+	daemons_start((unsigned)restart_ms);
 	if (!wait_for(managers_answer, 30) || !wait_for(agents_are_up, 30))
 		violation(DAEMONS, "they do not come up");
 	else if (!boot("north/n1", false))

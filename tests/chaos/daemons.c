@@ -6,7 +6,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#define AGAIN_NS (100 * NS_PER_MS)
 #define END_MS 5000
 #define COMMANDS_MAX 8
 
@@ -30,6 +29,7 @@ struct running {
 
 static struct daemon daemons[DAEMONS_N];
 static struct running commands[COMMANDS_MAX];
+static uint64_t restart_ns;
 static bool ending;
 
 static void
@@ -62,10 +62,11 @@ name(struct daemon *d, const char *kind, const char *of)
 }
 
 void
-daemons_start(void)
+daemons_start(unsigned restart_ms)
 {
 	static const char *const sites[] = { "north", "south" };
 
+	restart_ns = restart_ms * NS_PER_MS;
 	/* What an agent leaves behind when it dies becomes our child. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (unsigned i = 0; i < LY_COUNT(sites); i++)
@@ -117,7 +118,7 @@ static void
 daemon_ended(struct daemon *d, int status)
 {
 	d->pid = 0;
-	d->again_ns = now_ns() + AGAIN_NS;
+	d->again_ns = now_ns() + restart_ns;
 	if (d->ours || ending)
 		return;
 	violation(DAEMONS, "%s ended by itself: %s %d (see %s)", d->name,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The supervisor: starts each daemon again 100 ms after its end, as systemd
- * with Restart=always would. An end that we did not cause is a violation. And
+ * The supervisor: starts each daemon again some time after its end, as
+ * systemd with Restart=always would. An end that we did not cause is a violation. And
  * the commands that we run beside: lanyard(1), one line of output kept.
  */
 #ifndef LY_TESTS_CHAOS_DAEMONS_H
@@ -13,7 +13,7 @@
 #define MANAGER(i) (HOSTS_N + (i))
 #define DAEMONS_N (HOSTS_N + 2)
 
-void daemons_start(void);
+void daemons_start(unsigned restart_ms);
 /* Reaps, restarts, and tells commands of their end. */
 void daemons_turn(void);
 /* kill, SIGHUP, ...: false if it does not run. */
