@@ -5,7 +5,7 @@
  * law, `ok NAME` or `not ok NAME: why`, and status 0 if all held.
  *
  *	chaos -l LAB -b BUILD -s SEED -m MINUTES [-n SWITCHES] [-k KINDS] [-r MS]
- *	    [-p N]
+ *	    [-a SITE/HOST] [-p N]
  *
  * Every BREATH all faults are ended, and within RECOVER the guest must get on,
  * or its loss must have been reported; then it is started anew.
@@ -167,6 +167,7 @@ ask(char *out, size_t size, const char *a, const char *b, const char *c,
 /* ---- the guest's life ---- */
 
 static uint64_t rounds_before;
+static unsigned alarms_before; /* this boot of the guest */
 static int console = -1;
 
 static bool
@@ -223,6 +224,7 @@ boot(const char *host, bool force)
 	int status;
 
 	rounds_before = guestlog.rounds_all;
+	alarms_before = alarms();
 	guestlog_cold();
 	status = ask(out, sizeof(out), "vm", "start", VM, "--host", host);
 	if (status != 0 && force) {
@@ -316,6 +318,8 @@ breathe(void)
 			start_anew("it stands still");
 		}
 	} else if (guestlog.failed) {
+		if (alarms() == alarms_before)
+			violation(ALIVE, "its TPM failed and nobody was told");
 		start_anew("its TPM failed");
 	}
 	qmp_check();
@@ -467,7 +471,7 @@ int
 main(int argc, char **argv)
 {
 	struct run r = { .minutes = 1 };
-	const char *kinds = NULL;
+	const char *kinds = NULL, *at = "north/n1";
 	long seed = 1, plan = 0, restart_ms = 100;
 	const struct opt opts[] = {
 		{ 'l', OPT_TEXT, &world.lab, "DIR", "the lab" },
@@ -476,6 +480,7 @@ main(int argc, char **argv)
 		{ 'm', OPT_REAL, &r.minutes, "MINUTES", "at most" },
 		{ 'n', OPT_COUNT, &r.switches, "N", "migrations done" },
 		{ 'k', OPT_TEXT, &kinds, "KIND,...", "of faults" },
+		{ 'a', OPT_TEXT, &at, "SITE/HOST", "where the guest begins" },
 		{ 'r', OPT_COUNT, &restart_ms, "MS", "until a restart" },
 		{ 'p', OPT_COUNT, &plan, "N", "print so many, do none" },
 	};
@@ -496,7 +501,7 @@ main(int argc, char **argv)
 	daemons_start((unsigned)restart_ms);
 	if (!wait_for(managers_answer, 30) || !wait_for(agents_are_up, 30))
 		violation(DAEMONS, "they do not come up");
-	else if (!boot("north/n1", false))
+	else if (!boot(at, false))
 		violation(ALIVE, "the guest does not start");
 	else
 		torment(&r);

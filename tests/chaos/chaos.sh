@@ -9,7 +9,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 : "${BUILD:=$PWD/build}"
 : "${MINUTES:=5}" "${SEED:=$(date +%s)}" "${SWITCHES:=0}" "${KINDS:=}"
-: "${RESTART_MS:=100}"
+: "${RESTART_MS:=100}" "${AT:=north/n1}"
 . tests/lab/lab.sh
 . tests/lab/guest.sh
 
@@ -80,7 +80,7 @@ done
 
 echo "chaos: seed $SEED, $MINUTES minutes${KINDS:+, only $KINDS}; in $LAB"
 "$BUILD/chaos/chaos" -l "$LAB" -b "$BUILD" -s "$SEED" -m "$MINUTES" \
-	-n "$SWITCHES" -r "$RESTART_MS" ${KINDS:+-k "$KINDS"} >"$LAB/chaos.log" 2>&1 &
+	-n "$SWITCHES" -r "$RESTART_MS" -a "$AT" ${KINDS:+-k "$KINDS"} >"$LAB/chaos.log" 2>&1 &
 chaos=$!
 echo "$chaos chaos" >>"$LAB/pids"
 [ -n "${QUIET:-}" ] || tail -n +1 -f --pid=$chaos "$LAB/chaos.log"

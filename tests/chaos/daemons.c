@@ -7,12 +7,14 @@
 #include <sys/wait.h>
 
 #define END_MS 5000
+#define SETTLED_NS (1 * NS_PER_S)
 #define COMMANDS_MAX 8
 
 struct daemon {
 	char name[32], program[200], conf[200], log[200];
 	pid_t pid;	   /* 0: does not run */
 	uint64_t again_ns; /* when to start it */
+	uint64_t hit_ns;   /* last start, or trouble, or its keeper's */
 	bool ours;	   /* its next end is our doing */
 	bool held;
 };
@@ -38,6 +40,7 @@ start(struct daemon *d)
 	int log;
 
 	d->ours = false;
+	d->hit_ns = now_ns();
 	d->pid = fork();
 	if (d->pid != 0)
 		return;
@@ -90,12 +93,21 @@ daemon_runs(unsigned which)
 }
 
 bool
+daemon_settled(unsigned which)
+{
+	const struct daemon *d = &daemons[which];
+
+	return d->pid && now_ns() > d->hit_ns + SETTLED_NS;
+}
+
+bool
 daemon_signal(unsigned which, int sig)
 {
 	struct daemon *d = &daemons[which];
 
 	if (!d->pid)
 		return false;
+	d->hit_ns = now_ns();
 	if (sig != SIGHUP)
 		d->ours = true;
 	return kill(d->pid, sig) == 0;
@@ -324,6 +336,40 @@ keeper_pid(unsigned host)
 	if (dir)
 		closedir(dir);
 	return pid;
+}
+
+void
+keeper_kill(unsigned host)
+{
+	int pid = keeper_pid(host);
+
+	if (pid)
+		kill(pid, SIGKILL);
+	daemons[AGENT(host)].hit_ns = now_ns();
+}
+
+static unsigned
+count_in(const char *path, const char *word)
+{
+	char text[1024];
+	unsigned n = 0;
+	FILE *f = fopen(path, "r");
+
+	while (f && fgets(text, sizeof(text), f))
+		n += strstr(text, word) != NULL;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+unsigned
+alarms(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < HOSTS_N; i++)
+		n += count_in(daemons[AGENT(i)].log, " ALARM ");
+	return n;
 }
 
 static bool

@@ -23,8 +23,14 @@ void daemon_hold(unsigned which);
 void daemon_release(unsigned which);
 bool daemon_runs(unsigned which);
 const char *daemon_name(unsigned which);
+/* It has been up for long enough to have everything its keeper has, and the
+ * keeper to have everything of its. */
+bool daemon_settled(unsigned which);
 /* The keeper of a host's agent; 0: none. */
 int keeper_pid(unsigned host);
+void keeper_kill(unsigned host);
+/* How many alarms stand in the logs of all agents. */
+unsigned alarms(void);
 /* All of them, and their keepers, for good. */
 void daemons_end(void);
 

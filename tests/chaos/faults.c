@@ -80,20 +80,23 @@ host_name(unsigned host)
 
 /* ---- processes ---- */
 
+/* An agent that goes while its keeper has not everything yet is a blackout,
+ * which is a fault of its own. */
 static bool
 hit(struct one *o, unsigned daemon, int sig, const char *what)
 {
 	o->target = daemon;
-	if (!daemon_signal(daemon, sig))
+	if (!daemon_settled(daemon) || !daemon_signal(daemon, sig))
 		return false;
 	tell("%s %s", what, daemon_name(daemon));
 	return true;
 }
 
+/* A guest at home is hit by what hits its home. */
 static bool
 kill_away(struct one *o)
 {
-	return hit(o, AGENT(away()), SIGKILL, "kill -9");
+	return away() != 0 && hit(o, AGENT(away()), SIGKILL, "kill -9");
 }
 
 static bool
@@ -121,7 +124,7 @@ kill_agents(struct one *o)
 static bool
 hup_away(struct one *o)
 {
-	return hit(o, AGENT(away()), SIGHUP, "SIGHUP to");
+	return away() != 0 && hit(o, AGENT(away()), SIGHUP, "SIGHUP to");
 }
 
 static bool
@@ -145,12 +148,24 @@ kill_manager(struct one *o)
 static bool
 kill_keeper(struct one *o)
 {
-	int pid = keeper_pid(o->target = any(o->pick));
-
-	if (!pid || !daemon_runs(AGENT(o->target)))
+	o->target = any(o->pick);
+	if (!keeper_pid(o->target) || !daemon_settled(AGENT(o->target)))
 		return false;
 	tell("kill -9 keeper of %s", host_name(o->target));
-	return kill(pid, SIGKILL) == 0;
+	keeper_kill(o->target);
+	return true;
+}
+
+/* Both at once: what a guest had there is gone, and somebody must be told. */
+static bool
+blackout(struct one *o)
+{
+	o->target = o->pick % 2 ? 0 : away();
+	tell("kill -9 agent and keeper of %s", host_name(o->target));
+	guestlog_pardon();
+	keeper_kill(o->target);
+	daemon_signal(AGENT(o->target), SIGKILL);
+	return true;
 }
 
 /* ---- the network ---- */
@@ -347,6 +362,7 @@ static const struct fault faults[] = {
 	{ "term", 4, 0, 0, term_any, NULL },
 	{ "kill-manager", 4, 0, 0, kill_manager, NULL },
 	{ "kill-keeper", 4, 0, 0, kill_keeper, NULL },
+	{ "blackout", 1, 0, 0, blackout, NULL },
 	{ "cut", 8, 0, 0, cut, NULL },
 	{ "down", 4, 100, 3000, down, restore },
 	{ "blackhole", 4, 100, 5000, blackhole, restore },
