@@ -99,7 +99,6 @@ ly_homes_wake(struct ly_homes *hs, struct ly_why *why)
 	struct ly_keep *keep = hs->agent->keep;
 	struct ly_slot *s = keep ? ly_keep_next(keep, LY_KEEP_HOME, NULL) :
 				   NULL;
-	unsigned n = 0;
 
 	while (s) {
 		struct ly_slot *next = ly_keep_next(keep, LY_KEEP_HOME, s);
@@ -108,9 +107,7 @@ ly_homes_wake(struct ly_homes *hs, struct ly_why *why)
 		if (rc != LY_OK)
 			return rc;
 		s = next;
-		n++;
 	}
-	hs->waking = n > 0;
 	return LY_OK;
 }
 
@@ -119,7 +116,6 @@ ly_homes_wake_tpms(struct ly_homes *hs)
 {
 	unsigned n = 0;
 
-	hs->waking = false;
 	for (struct home *h = hs->first; h; h = h->next) {
 		struct ly_bytes state;
 		struct ly_home_kept k;

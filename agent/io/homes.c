@@ -204,8 +204,6 @@ on_tick(uv_timer_t *timer)
 	struct ly_homes *hs = timer->data;
 	uint64_t now = ly_home_now(), boot_ms = ly_boot_ms();
 
-	if (hs->waking)
-		ly_homes_wake_tpms(hs);
 	for (struct home *h = hs->first; h; h = h->next) {
 		if (h->core.rec.state == LY_REC_PREPARED)
 			ly_home_feed(h,
@@ -249,6 +247,7 @@ ly_homes_open(struct ly_agent *agent, struct ly_homes **out, struct ly_why *why)
 	uv_timer_start(&hs->tick, on_tick, 0, TICK_MS);
 	uv_unref((uv_handle_t *)&hs->tick);
 	hs->refs = 1;
+	ly_homes_wake_tpms(hs);
 	*out = hs;
 	return LY_OK;
 }

@@ -99,7 +99,6 @@ struct ly_homes {
 	unsigned refs;	  /* the timer, the job and each visitor */
 	bool closing;	  /* nobody is told anything any more */
 	bool disk_ok;
-	bool waking; /* TPMs of before are to be gone on with */
 	struct ly_pace paces[PACES];
 	uv_timer_t tick;
 };
@@ -174,7 +173,8 @@ struct ly_bytes ly_home_answer(struct home *h);
 bool ly_home_slot(struct home *h);
 /* Joins what was kept with the records: before anything else. */
 LY_MUST enum ly_rc ly_homes_wake(struct ly_homes *hs, struct ly_why *why);
-/* ... and their TPMs, from the loop. */
+/* ... and their TPMs: still before anybody asks. A VM that runs on this host is
+ * served while its agent opens, and the first event commits what there is. */
 void ly_homes_wake_tpms(struct ly_homes *hs);
 
 /* home_ask.c: the write of a BIND or UNBIND is over; `h` may be freed. */

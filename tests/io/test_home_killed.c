@@ -123,14 +123,12 @@ on_bytes(uv_poll_t *poll, int status, int events)
 	uv_close((uv_handle_t *)poll, on_guest_closed);
 }
 
-static void
-on_guest(uv_poll_t *poll, int status, int events)
+static struct guest *
+let_in(struct life *l)
 {
-	struct life *l = poll->data;
 	int fd = accept4(l->listener, NULL, NULL, SOCK_CLOEXEC);
 	struct guest *g = calloc(1, sizeof(*g));
 
-	(void)status, (void)events;
 	if (fd < 0 || !g)
 		_exit(4);
 	g->fd = fd;
@@ -139,6 +137,14 @@ on_guest(uv_poll_t *poll, int status, int events)
 	uv_poll_init(&l->loop, &g->poll, fd);
 	g->poll.data = g;
 	uv_poll_start(&g->poll, UV_READABLE, on_bytes);
+	return g;
+}
+
+static void
+on_guest(uv_poll_t *poll, int status, int events)
+{
+	(void)status, (void)events;
+	(void)let_in(poll->data);
 }
 
 static void
@@ -148,6 +154,20 @@ on_bound(void *arg, enum ly_rc rc, enum ly_fate fate, uint64_t epoch,
 	(void)arg, (void)fate, (void)epoch, (void)why, (void)value;
 	if (rc != LY_OK)
 		_exit(5);
+}
+
+/* A VM that runs where its home is asks while the agent is still opening: its
+ * RESUME and its command are heard before the loop has run. */
+static bool early;
+
+static void
+hear_early(struct life *l)
+{
+	struct guest *g = let_in(l);
+	struct pollfd p = { .fd = g->fd, .events = POLLIN };
+
+	while (poll(&p, 1, 2) > 0 && hear_all(g))
+		;
 }
 
 /* Ends by being killed. */
@@ -181,6 +201,8 @@ live(struct ly_identity *ids, int listener, const char *tpm)
 	l.listener = listener;
 	uv_poll_init(&l.loop, &l.door, listener);
 	l.door.data = &l;
+	if (early)
+		hear_early(&l);
 	uv_poll_start(&l.door, UV_READABLE, on_guest);
 	uv_run(&l.loop, UV_RUN_DEFAULT);
 	_exit(7);
@@ -564,6 +586,19 @@ TEST(a_home_killed_at_any_moment_runs_each_command_once)
 	for (unsigned i = 0; i < 400; i++)
 		live_for(&a, 3000 + chance(12000), UINT32_MAX);
 	end(&a);
+}
+
+TEST(a_guest_at_home_may_ask_before_its_agent_has_begun_to_loop)
+{
+	struct away a;
+
+	begin(&a);
+	live_for(&a, 20000000, 3);
+	early = true;
+	for (unsigned i = 0; i < 200; i++)
+		live_for(&a, 3000 + chance(12000), UINT32_MAX);
+	end(&a);
+	early = false;
 }
 
 TEST_MAIN()
