@@ -146,6 +146,28 @@ TEST(a_slot_without_a_state_is_freed_by_the_next_agent)
 	dies(&l, true);
 }
 
+TEST(a_stream_that_was_half_handed_over_is_hung_up)
+{
+	struct life l;
+	struct ly_slot *s;
+	char got;
+	int p[2];
+
+	born(&l);
+	pair(p);
+	s = ly_slot_new(l.keep, LY_KEEP_HOME);
+	ly_slot_put(s, LY_SLOT_CTRL, p[0]);
+	ly_slot_commit(s, "x", 1);
+	ly_keeper_drop(l.keep,
+	    (struct key){ LY_KEEP_HOME, s->index, LY_OUT(LY_SLOT_CTRL) });
+	reborn(&l);
+	s = ly_keep_next(l.keep, LY_KEEP_HOME, NULL);
+	WANT(s && s->fd[LY_SLOT_CTRL] < 0 && s->out[LY_SLOT_CTRL] < 0);
+	WANT_INT(read(p[1], &got, 1), 0);
+	close(p[1]);
+	dies(&l, true);
+}
+
 TEST(a_freed_slot_is_wiped)
 {
 	struct life l;
