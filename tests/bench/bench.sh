@@ -10,7 +10,7 @@
 #			lanyard if there is a file to start it)
 #	BENCH_OURS	that file (default: path_lanyard.sh beside this one)
 #	BENCH_ONLY	which measurements: latency pinned commands idle bulk wan
-#			migrate commit
+#			survive migrate commit
 #	BENCH_KEEP=1	leave the scratch directory, with all samples and logs
 #
 # A path is a start function (lib.sh) and its name in PATHS; a measurement is a
@@ -33,7 +33,7 @@ if [ -f "$BENCH_OURS" ]; then
 	MIGRATE=migrate
 fi
 PATHS=${BENCH_PATHS:-$PATHS}
-ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan ${MIGRATE:-} commit}
+ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan survive ${MIGRATE:-} commit}
 OURS=lanyard
 
 # NAME|UNIT|BETTER|PEER|RULE|NUMBER, as rows_json has it
@@ -52,7 +52,8 @@ bulk|MB/s|high|ssh|none|
 first_50ms|ms|low|tcp|fixed|55
 first_50ms|ms|low|stunnel|fixed|55
 first_50ms|ms|low|ssh|fixed|55
-extends_100_50ms|s|low|tcp|fixed|0.12'
+extends_100_50ms|s|low|tcp|fixed|0.12
+survive_keeper|us|low|shim|peer|1'
 MOVES='migration_total_ms|ms|low|qemu_tls|peer|1
 migration_total_ms|ms|low|qemu_tcp|none|
 migration_downtime_ms|ms|low|qemu_tls|peer|1
@@ -68,12 +69,12 @@ if [ -n "${BENCH_QUICK:-}" ]; then
 	LATENCY_ROUNDS=3 LATENCY_N=3000
 	COMMANDS_ROUNDS=3 COMMANDS_N=40000
 	IDLE_ROUNDS=1 BULK_ROUNDS=1 BULK_BYTES=1000000000
-	FIRST_ROUNDS=3 MIGRATE_ROUNDS=2
+	FIRST_ROUNDS=3 SURVIVE_ROUNDS=3 MIGRATE_ROUNDS=2
 else
 	LATENCY_ROUNDS=11 LATENCY_N=10000
 	COMMANDS_ROUNDS=5 COMMANDS_N=100000
 	IDLE_ROUNDS=3 BULK_ROUNDS=5 BULK_BYTES=4000000000
-	FIRST_ROUNDS=7 MIGRATE_ROUNDS=5
+	FIRST_ROUNDS=7 SURVIVE_ROUNDS=11 MIGRATE_ROUNDS=5
 fi
 IDLE_N=1000
 VMS=64
@@ -300,6 +301,28 @@ measure_commit() {
 	kill_all "$commit_tpm"
 }
 
+# What a command costs more when the process that carries it may be killed at
+# any instruction: ours, with a keeper beside it, and a shim in front of it. On
+# one core, as in measure_pinned.
+measure_survive() {
+	survive_on=$(taskset -cp $$ 2>/dev/null | sed 's/.*: //;s/[-,].*//')
+	say "surviving our own death, $SURVIVE_ROUNDS rounds"
+	for r in $(seq "$SURVIVE_ROUNDS"); do
+		# shellcheck disable=SC2086
+		if ! timeout 120 ${survive_on:+taskset -c $survive_on} \
+		    "$BIN/survive" "$BUILD/lanyard-keeper" "$T" 20000 \
+		    >"$T/survive" 2>>"$T/survive.log"; then
+			say "survive: $(tail -n 1 "$T/survive.log")"
+			failures=$((failures + 1))
+			return
+		fi
+		for p in direct "$OURS" shim; do
+			sample survive "$p" "$r" "$(field "$p" <"$T/survive")"
+		done
+	done
+	added survive survive_keeper direct
+}
+
 for tool in nulltpm tpmload wanrelay pump; do
 	if [ ! -x "$BIN/$tool" ]; then
 		say "$BIN/$tool is not there; \`make bench\` builds it"
@@ -313,7 +336,7 @@ for what in $ONLY; do
 done
 
 echo "medians (least-most); $(uname -sr), $(nproc) cores"
-printf '%s\n' 'p50|us' 'p99|us' 'p50_1core|us' "$TARGETS" 'cpu_100k|s' |
+printf '%s\n' 'p50|us' 'p99|us' 'p50_1core|us' 'survive|us' "$TARGETS" 'cpu_100k|s' |
     paths_table "$PATHS"
 [ -z "${MIGRATE:-}" ] ||
     printf '%s\n' "$MOVES" | paths_table "$MIGRATE_PEERS $OURS"
