@@ -245,7 +245,7 @@ demo: deps all $(BENCH_PROGRAMS)
 chaos: deps all $(BENCH_PROGRAMS) $(CHAOS)
 	$(Q)BUILD=$(abspath $(BUILD)) MINUTES=$(MINUTES) SEED=$(SEED) \
 	    SWITCHES=$(SWITCHES) KINDS=$(KINDS) COMMANDS=$(COMMANDS) \
-	    sh tests/chaos/$(if $(COMMANDS),once,chaos).sh
+	    KILLS=$(KILLS) sh tests/chaos/$(if $(COMMANDS),once,chaos).sh
 
 # --- form --------------------------------------------------------------------
 

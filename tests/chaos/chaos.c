@@ -472,7 +472,7 @@ main(int argc, char **argv)
 {
 	struct run r = { .minutes = 1 };
 	const char *kinds = NULL, *at = "north/n1";
-	long seed = 1, plan = 0, restart_ms = 100;
+	long seed = 1, plan = 0, restart_ms = 10;
 	const struct opt opts[] = {
 		{ 'l', OPT_TEXT, &world.lab, "DIR", "the lab" },
 		{ 'b', OPT_TEXT, &world.build, "DIR", "the programs" },

@@ -9,7 +9,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 : "${BUILD:=$PWD/build}"
 : "${MINUTES:=5}" "${SEED:=$(date +%s)}" "${SWITCHES:=0}" "${KINDS:=}"
-: "${RESTART_MS:=100}" "${AT:=north/n1}"
+: "${RESTART_MS:=10}" "${AT:=north/n1}"
 . tests/lab/lab.sh
 . tests/lab/guest.sh
 

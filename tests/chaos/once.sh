@@ -6,10 +6,13 @@
 # more than one command in a hundred is under way at a cut (each guest has one);
 # and how often each ran (once/once.c). An agent waits up to 2 s before it dials
 # a link again that was cut soon, and that is what takes the time.
+#
+# KILLS=1 as well kills both agents, in turn, with -9; their keepers live on.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 : "${BUILD:=$PWD/build}"
 : "${COMMANDS:=20000}" "${SEED:=$(date +%s)}" "${GUESTS:=64}" "${BYTES:=4000000}"
+: "${KILLS:=}"
 . tests/lab/lab.sh
 
 lab_begin once
@@ -34,17 +37,30 @@ while [ "$guest" -lt "$GUESTS" ]; do
 		lab_die "guest $guest does not start"
 	guest=$((guest + 1))
 done
+killed=0
+again() {
+	lab_kill "agent-$1" KILL
+	lab_agent_start "$1"
+	killed=$((killed + 1))
+}
 : >"$LAB/ready"
+while [ -n "$KILLS" ] && kill -0 $once 2>/dev/null; do
+	sleep "0.$((killed * 7 % 10))"
+	again a
+	sleep "0.$((killed * 7 % 10))"
+	again h
+done
 wait $once
 status=$?
 cat "$LAB/once.log"
 cuts=$(grep -c 'link: down' "$LAB/agent-a.log")
-echo "the link was cut $cuts times; seed $SEED"
+echo "the link was cut $cuts times, agents killed $killed times; seed $SEED"
 name="of $COMMANDS commands each ran once and had its own answer"
+[ -z "$KILLS" ] || name="$name, though agents were killed"
 if [ $status != 0 ]; then
 	LAB_KEEP=1
 	echo "not ok $name: see above; logs: $LAB"
-elif [ $((cuts * GUESTS)) -lt $((COMMANDS / 100)) ]; then
+elif [ -z "$KILLS" ] && [ $((cuts * GUESTS)) -lt $((COMMANDS / 100)) ]; then
 	echo "not ok $name: only $cuts cuts, too few"
 	status=1
 else
