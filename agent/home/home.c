@@ -181,8 +181,9 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 	}
 }
 
-/* We were restarted: only the holder knows how far it got. If it still waits
- * for its last command, that one may or may not have run. */
+/* All that we knew is lost, as after a loss of power: only the holder knows how
+ * far it got. If it still waits for its last command, that one may or may not
+ * have run. If not, the TPM may have been reset since, or may have failed. */
 static enum ly_rc
 regain_sight(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
@@ -193,13 +194,13 @@ regain_sight(struct ly_home *h, const struct ly_home_event *ev,
 	h->seq = ev->seq;
 	h->kept = false;
 	h->blind = false;
-	if (ev->waiting) {
+	if (ev->waiting)
 		h->seq--;
-		h->tpm = LY_TPM_BROKEN;
-		ly_home_alarm(todo,
-		    "a command is in doubt after our restart; TPM in"
-		    " failure mode until the VM resets");
-	}
+	ly_home_alarm(todo,
+	    ev->waiting ? "a command is in doubt after our restart; TPM in"
+			  " failure mode until the VM resets" :
+			  "nothing is known of the TPM after our restart;"
+			  " failure mode until the VM resets");
 	return LY_OK;
 }
 
@@ -850,12 +851,12 @@ static handler *const table[LY_REC_STATES + 1][LY_HOME_KINDS] = {
 void
 ly_home_init(struct ly_home *h, const struct ly_record *rec)
 {
-	*h = (struct ly_home){ .rec = *rec, .seq = rec->seq };
+	*h = (struct ly_home){ .rec = *rec,
+		.seq = rec->seq,
+		.tpm = LY_TPM_BROKEN };
 	h->blind = rec->state == LY_REC_ATTACHED ||
 	    rec->state == LY_REC_PREPARED;
 	h->forgot = rec->state != LY_REC_DETACHED;
-	if (rec->state == LY_REC_DETACHED)
-		h->tpm = LY_TPM_BROKEN; /* until a guest starts */
 }
 
 void

@@ -156,7 +156,8 @@ struct ly_home {
 };
 
 /* From the record that was on disk. A record that was ATTACHED is blind: the
- * commands since its last write are not in it. */
+ * commands since its last write are not in it. Nothing is known of the TPM, so it
+ * is BROKEN until the guest resets: it may have failed, or lost its power. */
 void ly_home_init(struct ly_home *h, const struct ly_record *rec);
 void ly_home_step(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo);

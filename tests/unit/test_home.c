@@ -86,6 +86,19 @@ command(struct world *w, ly_door door, uint64_t epoch, uint64_t seq,
 }
 
 static void
+init_command(struct world *w, ly_door door, uint64_t seq)
+{
+	tell(w,
+	    (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = door,
+		.who = A,
+		.epoch = 1,
+		.seq = seq,
+		.op = LY_OP_INIT,
+		.hash = hash1 });
+}
+
+static void
 answer(struct world *w)
 {
 	tell(w, (struct ly_home_event){ .kind = LY_HOME_ANSWER, .ok = true });
@@ -517,7 +530,7 @@ TEST(after_our_restart_a_lease_granted_again_is_counted_from_there)
 	tell(&w, ev);
 	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
 	WANT(find(&w, LY_DO_GRANT)->seq == 0);
-	command(&w, 33, 1, 1, hash1);
+	init_command(&w, 33, 1);
 	WANT(w.runs == 1);
 	tell(&w, ev);
 	WANT(find(&w, LY_DO_GRANT)->rc == LY_BUSY);
@@ -534,7 +547,8 @@ TEST(after_our_restart_a_lease_granted_again_is_counted_from_there)
 	WANT(find(&w, LY_DO_ANSWER)->door == 34);
 }
 
-TEST(after_our_restart_an_idle_guest_goes_on)
+/* Its TPM may have been power-cycled, or have failed before: nobody knows. */
+TEST(after_a_loss_of_all_memory_an_idle_guest_has_to_reset_too)
 {
 	struct world w = attached();
 	struct ly_record rec = w.home.rec;
@@ -548,8 +562,30 @@ TEST(after_our_restart_an_idle_guest_goes_on)
 		.seq = 9,
 		.secret = fresh });
 	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	WANT(find(&w, LY_DO_ALARM));
 	command(&w, 33, 1, 10, hash1);
+	WANT(w.runs == 0 && find(&w, LY_DO_KEEP_FAILURE));
+	init_command(&w, 33, 11);
 	WANT(w.runs == 1);
+	answer(&w);
+	command(&w, 33, 1, 12, hash1);
+	WANT(w.runs == 2);
+}
+
+TEST(after_a_loss_of_all_memory_a_released_vm_claims_a_tpm_that_failed)
+{
+	struct world w = prepared();
+	struct ly_record rec;
+
+	release(&w, 1);
+	disk(&w, true);
+	rec = w.home.rec;
+	ly_home_init(&w.home, &rec);
+	claim(&w, 1);
+	disk(&w, true);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	command(&w, DOOR_B, 2, 2, hash1);
+	WANT(w.runs == 0 && find(&w, LY_DO_KEEP_FAILURE));
 }
 
 TEST(a_migration_commits_at_the_claim_and_the_old_holder_is_fenced)
