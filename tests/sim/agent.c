@@ -148,6 +148,7 @@ agent_boot(struct agent *a)
 	n->up = true;
 	n->frozen = n->doomed = false;
 	homes_load(a);
+	vms_wake(a);
 	vms_adopt(a);
 	for (unsigned i = 0; i < SITES; i++) {
 		a->control[i] = (struct dial){ .gen = a->control[i].gen,
@@ -188,26 +189,28 @@ forget_all(struct agent *a)
 }
 
 static void
-lose(struct agent *a, bool silent)
+lose(struct agent *a, bool silent, bool kept)
 {
+	if (kept)
+		keep_all(a);
+	else
+		keep_forget(a);
 	net_node_gone(a->node, silent);
 	a->node->up = a->node->doomed = false;
 	a->node->gen++;
 	for (unsigned i = 0; i < w.vms_n; i++)
-		if (w.vm_home[i] == a->host) {
-			w.tpm[i].client = NULL;
-			w.vm[i].amnesia = true;
-		}
+		if (w.vm_home[i] == a->host)
+			tpm_client_gone(&w.tpm[i], kept);
 	forget_all(a);
 }
 
-/* kill -9. Its QEMUs go on, without a TPM. */
+/* kill -9. Its QEMUs go on; if its keeper dies as well, without a TPM. */
 void
-agent_kill(struct agent *a)
+agent_kill(struct agent *a, bool keeper)
 {
 	if (!a->node->up)
 		return;
-	LOG("host %u: agent killed", a->host);
+	LOG("host %u: agent killed%s", a->host, keeper ? ", and keeper" : "");
 	stats.kills++;
 	for (unsigned i = 0; i < QEMUS; i++) {
 		struct qemu *q = &w.qemu[i];
@@ -215,9 +218,10 @@ agent_kill(struct agent *a)
 		if (!q->used || q->host != a->host)
 			continue;
 		q->shell = NULL;
-		qemu_session_lost(q);
+		if (keeper)
+			qemu_session_lost(q);
 	}
-	lose(a, false);
+	lose(a, false, !keeper);
 }
 
 static void
@@ -238,7 +242,7 @@ host_reboot(unsigned host)
 	struct node *n = a->node;
 
 	LOG("host %u: power cycle", host);
-	lose(a, true);
+	lose(a, true, false);
 	n->skew_ms = 1 + sim_below(&n->rng, 100000);
 	for (unsigned i = 0; i < QEMUS; i++)
 		if (w.qemu[i].used && w.qemu[i].host == host) {

@@ -133,15 +133,16 @@ on_manager_boot(void *obj, uint64_t arg)
 }
 
 static void
-on_kill(void *obj, uint64_t back_us)
+on_kill(void *obj, uint64_t arg)
 {
+	uint64_t back_us = arg >> 1;
 	struct node *n = obj;
 	struct manager *m;
 
 	if (!n->up)
 		return;
 	if (n->index < HOSTS) {
-		agent_kill(&w.agent[n->index]);
+		agent_kill(&w.agent[n->index], arg & 1);
 		sim_after(back_us, on_agent_boot, &w.agent[n->index], NULL, 0);
 	} else {
 		m = &w.manager[n->index - HOSTS];
@@ -217,7 +218,7 @@ kill(struct node *n, uint32_t b)
 		return;
 	n->doomed = b & 0x10000;
 	sim_after(b & 0x10000 ? 0 : b % 3000, on_kill, n, &n->gen,
-	    some_time(b));
+	    some_time(b) << 1 | (b >> 17) % 5 / 4);
 }
 
 static void
@@ -246,7 +247,7 @@ old_file(unsigned host, uint32_t b)
 
 	if (!n->up)
 		return;
-	agent_kill(&w.agent[host]);
+	agent_kill(&w.agent[host], true);
 	sim_after(some_time(b) + SEC, on_agent_boot, &w.agent[host], NULL, 0);
 }
 

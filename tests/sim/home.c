@@ -738,7 +738,7 @@ const struct conn_ops visit_ops = {
 
 /* ---- for a manager ---- */
 
-static struct home *
+struct home *
 home_add(struct agent *a, unsigned vm, const struct ly_record *rec)
 {
 	struct home *h = &a->homes[vm];
@@ -835,5 +835,6 @@ homes_load(struct agent *a)
 	for (unsigned i = 0; i < VMS; i++)
 		if (d->has[i])
 			home_add(a, i, &d->rec[i]);
+	homes_wake(a);
 	sim_after(SEC, on_home_tick, a, &a->node->gen, 0);
 }

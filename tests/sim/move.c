@@ -285,6 +285,7 @@ source_perform(struct source *s, const struct ly_source_todo *t)
 		break;
 	case LY_SRC_DO_STOP:
 		vm_guard(vm, LY_GUARD_BAR);
+		vm->stopped = true;
 		ask(s, QMP_STOP, on_stop);
 		ask(s, QMP_STATUS, on_stop_status);
 		break;
@@ -297,6 +298,7 @@ source_perform(struct source *s, const struct ly_source_todo *t)
 		vm_state(vm, LY_VM_PAUSED);
 		break;
 	case LY_SRC_DO_HOOK:
+		vm->let_go = vm->let_go || !t->flag;
 		source_hook(s);
 		break;
 	case LY_SRC_DO_RELEASE:
@@ -304,6 +306,7 @@ source_perform(struct source *s, const struct ly_source_todo *t)
 		vm_release_if_idle(vm);
 		break;
 	case LY_SRC_DO_FIN:
+		vm->fin = true;
 		send_fin(s);
 		break;
 	case LY_SRC_DO_ASK:
@@ -377,6 +380,8 @@ move_source_over(struct source *s)
 		return;
 	}
 	vm->mig = (struct ly_id){ { 0 } };
+	vm->moving = LY_MOVING_NOT;
+	vm->stopped = vm->fin = vm->let_go = false;
 	if (s->end == LY_SOURCE_FENCED) {
 		vm_state(vm, LY_VM_FAILED);
 		return;
@@ -466,6 +471,38 @@ move_copy(struct vm *vm)
 	    &source_ops, s);
 	sim_after(20 * MS, on_source_tick, s, &s->gen, w.now / MS);
 	return LY_OK;
+}
+
+/* Instead of move_copy(): the agent that did has died. */
+void
+move_source_woken(struct vm *vm)
+{
+	struct agent *a = vm->agent;
+	struct source *s = &a->sources[vm - a->vms];
+	struct ly_source_woken woken = { .released = vm->asked_release,
+		.fin = vm->fin,
+		.hooked = vm->let_go,
+		.stopped = vm->stopped,
+		.gone = !vm->qemu };
+	struct ly_source_todos todo = { .n = 0 };
+
+	*s = (struct source){ .used = true,
+		.gen = s->gen + 1,
+		.vm = vm,
+		.qemu = vm->qemu,
+		.feeding = true };
+	if (!woken.released)
+		query(s, true);
+	vm->source = s;
+	ly_source_woken(&s->core, &woken, net_now_ms(a->node), &todo);
+	LOG("vm%u source: woken -> %s", vm->vm,
+	    ly_source_state_name(s->core.state));
+	sim_after(20 * MS, on_source_tick, s, &s->gen, w.now / MS);
+	for (unsigned i = 0; i < todo.n; i++)
+		source_perform(s, &todo.act[i]);
+	s->feeding = false;
+	if (s->over)
+		move_source_over(s);
 }
 
 /* ---- destination ---- */
@@ -644,6 +681,7 @@ move_dest_over(struct dest *d)
 	d->used = false;
 	d->gen++;
 	vm->dest = NULL;
+	vm->moving = LY_MOVING_NOT;
 	move_remember(vm->agent, &vm->mig, d->core.rc,
 	    d->epoch ? LY_FATE_CLAIMED : LY_FATE_ABORTED, d->epoch);
 	if (!runs_) {
@@ -743,10 +781,39 @@ move_dest_start(struct vm *vm)
 		.vm = vm,
 		.qemu = vm->qemu };
 	vm->dest = d;
+	vm->moving = LY_MOVING_IN;
 	ly_dest_init(&d->core, net_now_ms(a->node), &todo);
 	sim_after(20 * MS, on_dest_tick, d, &d->gen, w.now / MS);
 	for (unsigned i = 0; i < todo.n; i++)
 		dest_perform(d, &todo.act[i]);
+}
+
+void
+move_dest_woken(struct vm *vm)
+{
+	struct agent *a = vm->agent;
+	struct dest *d = &a->dests[vm - a->vms];
+	struct ly_dest_todos todo = { .n = 0 };
+	bool granted = vm->core.state == LY_AWAY_HELD;
+
+	if (!granted && vm->core.state != LY_AWAY_CLAIMING &&
+	    vm->core.state != LY_AWAY_DEAD) {
+		vm->moving = LY_MOVING_NOT;
+		qemu_quit(vm->qemu);
+		return;
+	}
+	*d = (struct dest){ .used = true,
+		.gen = d->gen + 1,
+		.vm = vm,
+		.qemu = vm->qemu,
+		.epoch = granted ? vm->core.epoch : 0 };
+	vm->dest = d;
+	ly_dest_woken(&d->core, granted, net_now_ms(a->node), &todo);
+	sim_after(20 * MS, on_dest_tick, d, &d->gen, w.now / MS);
+	for (unsigned i = 0; i < todo.n; i++)
+		dest_perform(d, &todo.act[i]);
+	if (vm->core.state == LY_AWAY_DEAD)
+		move_granted(d, LY_REFUSED, 0);
 }
 
 /* ---- what the away machine tells ---- */
@@ -755,6 +822,12 @@ static void
 told_fenced(struct vm *vm, const struct ly_away_todo *t)
 {
 	(void)t;
+	vm_fenced(vm);
+}
+
+void
+vm_fenced(struct vm *vm)
+{
 	vm_alarm(vm, "another host holds this VM's TPM");
 	vm_state(vm, LY_VM_FAILED);
 	vm_mode(vm, MODE_GONE);
@@ -776,6 +849,8 @@ told_claim(struct vm *vm, const struct ly_away_todo *t)
 		vm_mode(vm, MODE_ATTACHED);
 	if (vm->dest)
 		move_granted(vm->dest, t->rc, vm->core.epoch);
+	else if (vm->woken)
+		return;
 	else if (t->rc == LY_OK)
 		vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_DETACH },
 		    NULL, 0);
@@ -803,6 +878,7 @@ told_staged(struct vm *vm, const struct ly_away_todo *t)
 		return;
 	}
 	vm->mode = MODE_INCOMING;
+	vm->served = true;
 	ly_guard_init(&vm->guard, true);
 	vm->qemu = qemu_start(vm, true);
 }

@@ -117,8 +117,6 @@ oracle_answer(struct qemu *q, const uint8_t *at, size_t len)
 		law_broken("VM %u: command %llu was answered, but not as it"
 			   " ran",
 		    q->vm, (unsigned long long)g->cmd.id);
-	else if (g->broken && w.vm[q->vm].amnesia)
-		return;
 	else if (g->broken)
 		law_broken("VM %u: its TPM failed, and works again without a"
 			   " reset",

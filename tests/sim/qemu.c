@@ -73,7 +73,6 @@ static void
 guest_resets(struct qemu *q)
 {
 	q->guest = (struct guest){ .commands = 0 };
-	w.vm[q->vm].amnesia = false;
 	if (q->session && q->shell)
 		vm_init(q->shell);
 	else
@@ -91,10 +90,13 @@ guest_asks(struct qemu *q)
 	g->waiting = true;
 	q->asked_at = w.now;
 	stats.commands++;
-	if (!q->session || !q->shell) {
+	if (!q->session) {
 		guest_fails(q);
 		return;
 	}
+	q->unread = !q->shell;
+	if (q->unread)
+		return;
 	ly_wr_u64(&wr, g->cmd.id);
 	ly_wr_u64(&wr, g->cmd.x);
 	vm_command(q->shell, body, sizeof(body));
@@ -111,7 +113,8 @@ on_guest(void *obj, uint64_t beat)
 	    &q->gen, beat);
 	if (q->guest.waiting)
 		return;
-	if (sim_chance(&q->rng, q->guest.broken && !w.healing ? 20 : 2) &&
+	if (q->shell &&
+	    sim_chance(&q->rng, q->guest.broken && !w.healing ? 20 : 2) &&
 	    q->session)
 		guest_resets(q);
 	else
@@ -135,6 +138,7 @@ void
 qemu_session_lost(struct qemu *q)
 {
 	q->session = false;
+	q->unread = false;
 	if (q->guest.waiting)
 		guest_fails(q);
 }
@@ -423,6 +427,8 @@ qemu_ask(struct qemu *q, enum qmp what, qmp_done *done, void *arg,
 	struct request *r = &requests[request_at++ % LY_COUNT(requests)];
 	uint64_t at = w.now + w.qmp_us / 2 + sim_below(&q->rng, w.qmp_us);
 
+	if (w.node[q->host].doomed)
+		return; /* its agent dies before it has written this */
 	assert(!r->used);
 	*r = (struct request){ .q = q,
 		.q_gen = q->gen,

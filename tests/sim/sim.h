@@ -15,6 +15,7 @@
  *	vm.c	  VMs on a host, their TPM traffic (agent/away)
  *	links.c	  an agent's links to homes, their leases
  *	move.c	  a migration's two ends (agent/stream)
+ *	wake.c	  what an agent finds of the one before
  *	qemu.c	  QEMU, its monitor, its guest
  *	manager.c sagas, requests, operator's verbs (manager/saga, roster)
  *	oracle.c  the laws
@@ -33,7 +34,8 @@
 #define LY_TESTS_SIM_H
 
 #include "agent/away/guard.h"
-#include "agent/home/home.h"
+#include "agent/away/kept.h"
+#include "agent/home/kept.h"
 #include "agent/stream/dest.h"
 #include "agent/stream/source.h"
 #include "lib/link/dial.h"
@@ -192,11 +194,18 @@ struct tpm {
 	enum ly_op op;
 	uint8_t body[TPM_CMD_LEN];
 	size_t len;
+	/* Its client has died, and somebody keeps the connection. */
+	bool held;
+	uint8_t unread[TPM_RSP_LEN];
+	size_t unread_len;
 };
 
 uint64_t tpm_mix(uint64_t chain, uint64_t x);
 void tpm_submit(struct tpm *t, enum ly_op op, const uint8_t *body, size_t len);
 void tpm_die(struct tpm *t);
+void tpm_client_gone(struct tpm *t, bool kept);
+/* The connection that was kept. */
+void tpm_take_back(struct tpm *t, struct home *h);
 void tpm_start(struct tpm *t);
 
 /* ---- home.c ---- */
@@ -294,6 +303,7 @@ struct qemu {
 	struct guest guest;
 	struct vm *shell; /* NULL: its agent is gone, and so is its TPM */
 	bool session;
+	bool unread;   /* its command is in the socket, for an agent to come */
 	uint64_t beat; /* of its guest; older ones are over */
 	uint64_t qmp_at;
 	/* outgoing */
@@ -364,6 +374,8 @@ struct vm {
 	unsigned source_host;
 	enum ly_vmstate_kind state;
 	bool leaving, orphan, forgotten;
+	enum ly_moving moving;
+	bool served, woken, stopped, fin, let_go, mark;
 	struct ly_away core;
 	struct ly_guard guard;
 	bool feeding;
@@ -450,7 +462,20 @@ struct agent {
 	struct end *manager[SITES];
 };
 
-/* What survives an agent. */
+/* What an agent's keeper has of it when it dies. */
+struct kept_home {
+	bool used, opened;
+	struct ly_home core;
+	uint8_t answer[64];
+	size_t answer_len;
+};
+
+struct keeper {
+	struct vm vms[VMS * 2];
+	struct kept_home homes[VMS];
+};
+
+/* What survives an agent, and its keeper too. */
 struct disk {
 	bool has[VMS], full;
 	bool torn;  /* the next write is done, but said to have failed */
@@ -552,7 +577,6 @@ struct run_seen {
 
 struct vm_seen {
 	bool tainted; /* a liar was its holder or its home */
-	bool amnesia; /* its home has forgotten that its TPM had failed */
 	uint64_t epoch, synced, ill_since;
 	uint8_t holder[EPOCHS]; /* host + 1, by epoch */
 };
@@ -599,7 +623,8 @@ extern const struct conn_ops visit_ops, link_ops, control_ops, manager_ops,
     source_ops, dest_ops;
 
 void agent_boot(struct agent *a);
-void agent_kill(struct agent *a);
+/* `keeper`: is killed with it. */
+void agent_kill(struct agent *a, bool keeper);
 void host_reboot(unsigned host);
 enum ly_rc node_accept(struct end *e);
 
@@ -625,6 +650,8 @@ void link_hear(struct link *l, unsigned type, const union ly_any *m);
 
 void vm_feed(struct vm *vm, const struct ly_away_event *ev, const void *body,
     size_t len);
+/* What was fed meanwhile, and what that leads to. */
+void vm_turn(struct vm *vm);
 void vm_hear(struct vm *vm, unsigned type, const union ly_any *m);
 void vm_told_move(struct vm *vm, const struct ly_away_todo *t);
 void vm_state(struct vm *vm, enum ly_vmstate_kind state);
@@ -634,6 +661,7 @@ void vm_leave(struct vm *vm);
 void vm_forget(struct vm *vm);
 void vm_mode(struct vm *vm, enum mode mode);
 void vm_guard(struct vm *vm, enum ly_guard_kind kind);
+void vm_guard_wake(struct vm *vm);
 void vm_release_if_idle(struct vm *vm);
 struct vm *vm_of(struct agent *a, unsigned vm);
 struct vm *vm_of_mig(struct agent *a, const struct ly_id *mig);
@@ -648,6 +676,18 @@ void vm_qemu_resumed(struct vm *vm);
 void vm_qemu_exit(struct vm *vm);
 void vms_request(struct agent *a, unsigned type, const union ly_any *m);
 void vms_adopt(struct agent *a);
+/* wake.c */
+void keep_all(struct agent *a);
+void keep_forget(struct agent *a);
+void homes_wake(struct agent *a);
+void vms_wake(struct agent *a);
+void vm_woken(struct vm *vm);
+struct vm *vm_blank(struct agent *a, unsigned vm);
+struct home *home_add(struct agent *a, unsigned vm,
+    const struct ly_record *rec);
+void vm_fenced(struct vm *vm);
+void move_source_woken(struct vm *vm);
+void move_dest_woken(struct vm *vm);
 void agent_done(struct agent *a, uint32_t req, enum ly_rc rc, enum ly_fate fate,
     uint64_t epoch, const char *value);
 void agent_report(struct agent *a, unsigned vm, unsigned type, const void *m);
@@ -712,6 +752,7 @@ struct world {
 	struct node node[NODES];
 	struct agent agent[HOSTS];
 	struct disk disk[HOSTS];
+	struct keeper keeper[HOSTS];
 	struct tpm tpm[VMS];
 	struct manager manager[SITES];
 	struct store store[SITES];

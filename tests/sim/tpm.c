@@ -57,8 +57,42 @@ on_ran(void *obj, uint64_t run)
 		return;
 	n = t->op == LY_OP_INIT ? run_init(t, out) : run_command(t, out);
 	t->busy = false;
-	if (t->client && t->client->gen == t->asker_gen)
+	if (t->client && t->client->gen == t->asker_gen) {
 		home_tpm_answer(t->client, out, n);
+	} else if (t->held) {
+		memcpy(t->unread, out, n);
+		t->unread_len = n;
+	}
+}
+
+void
+tpm_client_gone(struct tpm *t, bool kept)
+{
+	t->held = kept && t->client;
+	t->client = NULL;
+	t->unread_len = 0;
+}
+
+static void
+on_unread(void *obj, uint64_t n)
+{
+	struct tpm *t = obj;
+
+	if (t->client)
+		home_tpm_answer(t->client, t->unread, n);
+}
+
+void
+tpm_take_back(struct tpm *t, struct home *h)
+{
+	size_t n = t->unread_len;
+
+	t->held = false;
+	t->unread_len = 0;
+	t->client = h;
+	t->client_gen = t->asker_gen = h->gen;
+	if (n)
+		sim_after(0, on_unread, t, &t->gen, n);
 }
 
 void
@@ -66,7 +100,7 @@ tpm_submit(struct tpm *t, enum ly_op op, const uint8_t *body, size_t len)
 {
 	uint64_t us = w.tpm_us / 2 + sim_below(&t->rng, w.tpm_us) + t->slow_us;
 
-	assert(t->alive);
+	assert(t->alive && !t->held);
 	if (t->busy) /* of an agent before: a TPM answers in order */
 		on_ran(t, t->run);
 	t->busy = true;
@@ -94,6 +128,7 @@ tpm_die(struct tpm *t)
 		(void)run_command(t, out);
 	t->alive = t->inited = t->busy = false;
 	t->client = NULL;
+	t->held = false;
 	t->gen++;
 	if (h && h->gen == gen)
 		home_tpm_dead(h);

@@ -112,6 +112,8 @@ guard_do(struct vm *vm, const struct ly_guard_todo *t)
 		break;
 	case LY_GUARD_DO_MARK:
 	case LY_GUARD_DO_UNMARK:
+		vm->mark = t->act == LY_GUARD_DO_MARK;
+		break;
 	case LY_GUARD_DO_ALARM:
 	case LY_GUARD_DO_SUMMARY:
 		break;
@@ -140,6 +142,13 @@ vm_guard(struct vm *vm, enum ly_guard_kind kind)
 	    (struct ly_guard_event){ .kind = kind, .limit_ms = 750 });
 }
 
+void
+vm_guard_wake(struct vm *vm)
+{
+	guard_feed(vm,
+	    (struct ly_guard_event){ .kind = LY_GUARD_WAKE, .ours = vm->mark });
+}
+
 /* ---- the end ---- */
 
 void
@@ -165,13 +174,40 @@ vm_forget(struct vm *vm)
 	vm->gen++;
 }
 
+static void
+on_end_hooked(void *obj, uint64_t arg)
+{
+	(void)arg;
+	vm_feed(obj, &(struct ly_away_event){ .kind = LY_AWAY_DETACH }, NULL,
+	    0);
+}
+
 void
 vm_leave(struct vm *vm)
 {
 	if (vm->leaving)
 		return;
 	vm->leaving = true;
-	vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_DETACH }, NULL, 0);
+	if (vm->core.state == LY_AWAY_HELD) /* on-release runs */
+		sim_after(sim_below(&vm->agent->node->rng, 5 * MS),
+		    on_end_hooked, vm, &vm->gen, 0);
+	else
+		on_end_hooked(vm, 0);
+}
+
+/* on-claim has run. */
+static void
+on_start_hooked(void *obj, uint64_t arg)
+{
+	struct vm *vm = obj;
+
+	(void)arg;
+	if (!vm->used || vm->leaving)
+		return;
+	vm->mode = MODE_BEFORE;
+	ly_guard_init(&vm->guard, false);
+	vm->served = true;
+	vm->qemu = qemu_start(vm, false);
 }
 
 /* ---- the guest's end ---- */
@@ -384,9 +420,8 @@ told(struct vm *vm, const struct ly_away_todo *t)
 		vm->start_req = 0;
 		vm_forget(vm);
 	} else {
-		vm->mode = MODE_BEFORE;
-		ly_guard_init(&vm->guard, false);
-		vm->qemu = qemu_start(vm, false);
+		sim_after(sim_below(&vm->agent->node->rng, 5 * MS),
+		    on_start_hooked, vm, &vm->gen, 0);
 	}
 }
 
@@ -480,7 +515,6 @@ vm_feed(struct vm *vm, const struct ly_away_event *ev, const void *body,
     size_t len)
 {
 	struct vev *l = &vm->later[(vm->later_at + vm->later_n++) % VEVS];
-	uint32_t gen = vm->gen;
 
 	assert(vm->later_n <= VEVS && len <= sizeof(l->body));
 	l->ev = *ev;
@@ -491,8 +525,15 @@ vm_feed(struct vm *vm, const struct ly_away_event *ev, const void *body,
 		memcpy(l->body, body, len);
 	if (ev->secret)
 		l->ev.secret = memcpy(l->secret, ev->secret, LY_SECRET_LEN);
-	if (vm->feeding)
-		return;
+	if (!vm->feeding)
+		vm_turn(vm);
+}
+
+void
+vm_turn(struct vm *vm)
+{
+	uint32_t gen = vm->gen;
+
 	vm->feeding = true;
 	while (vm->gen == gen && vm->later_n) {
 		step(vm, &vm->later[vm->later_at]);
@@ -574,6 +615,10 @@ vm_qemu_exit(struct vm *vm)
 	vm->qemu = NULL;
 	if (vm->source || vm->dest)
 		return;
+	if (vm->woken) {
+		vm_woken(vm);
+		return;
+	}
 	if (vm->state == LY_VM_RUNNING || vm->state == LY_VM_PAUSED)
 		vm_state(vm, LY_VM_NONE);
 	vm_leave(vm);
@@ -600,6 +645,8 @@ vm_qemu_ready(struct vm *vm)
 {
 	if (vm->orphan) {
 		qemu_ask(vm->qemu, QMP_STATUS, on_orphan_status, vm, &vm->gen);
+	} else if (vm->woken) {
+		vm_woken(vm);
 	} else if (vm->core.state == LY_AWAY_STAGED) {
 		move_dest_start(vm);
 	} else {
@@ -612,7 +659,7 @@ vm_qemu_ready(struct vm *vm)
 
 /* ---- requests ---- */
 
-static struct vm *
+struct vm *
 vm_blank(struct agent *a, unsigned vm)
 {
 	for (unsigned i = 0; i < LY_COUNT(a->vms); i++) {
@@ -699,7 +746,7 @@ on_stop(struct agent *a, const struct ly_request *m)
 
 	if (!vm) {
 		agent_done(a, m->req, LY_OK, 0, 0, "");
-	} else if (vm->source || vm->dest) {
+	} else if (vm->moving != LY_MOVING_NOT) {
 		agent_done(a, m->req, LY_BUSY, 0, 0, "");
 	} else {
 		vm->stop_req = m->req;
@@ -720,15 +767,18 @@ on_copy(struct agent *a, const struct ly_copy *m)
 		agent_done(a, m->req, p->rc, p->fate, p->epoch, "");
 	} else if (!vm) {
 		agent_done(a, m->req, LY_UNKNOWN, 0, 0, "");
-	} else if (vm->source && ly_id_same(&vm->mig, &m->mig)) {
+	} else if (vm->moving == LY_MOVING_OUT &&
+	    ly_id_same(&vm->mig, &m->mig)) {
 		vm->copy_req = m->req;
-	} else if (vm->source || !vm_runs(vm) || vm->leaving ||
+	} else if (vm->moving != LY_MOVING_NOT || !vm_runs(vm) || vm->leaving ||
 	    vm->core.state != LY_AWAY_HELD) {
 		agent_done(a, m->req, LY_REFUSED, 0, 0, "");
 	} else {
 		vm->mig = m->mig;
 		vm->copy_req = m->req;
 		vm->asked_release = false;
+		vm->moving = LY_MOVING_OUT;
+		vm->stopped = vm->fin = vm->let_go = false;
 		vm->source_host = host_of_who(m->dest);
 		(void)move_copy(vm);
 	}
@@ -743,7 +793,7 @@ on_settle(struct agent *a, const struct ly_request *m)
 	if (orphan && orphan->orphan && orphan->qemu &&
 	    m->flag == LY_FATE_CLAIMED)
 		qemu_quit(orphan->qemu);
-	if (vm && vm->source && vm->core.asking)
+	if (vm && vm->moving == LY_MOVING_OUT && vm->core.asking)
 		vm_feed(vm,
 		    &(struct ly_away_event){ .kind = LY_AWAY_SETTLED,
 			.mig = m->mig,
@@ -761,7 +811,7 @@ on_drop(struct agent *a, const struct ly_request *m)
 
 	if (orphan && orphan->orphan && orphan->qemu)
 		qemu_quit(orphan->qemu);
-	if (vm && (vm->dest || vm->state == LY_VM_INCOMING))
+	if (vm && (vm->dest || (vm->state == LY_VM_INCOMING && !vm->woken)))
 		move_give_up(vm);
 	agent_done(a, m->req, LY_OK, 0, 0, "");
 }
@@ -815,8 +865,9 @@ vms_adopt(struct agent *a)
 		struct qemu *q = &w.qemu[i];
 		struct vm *vm;
 
-		if (!q->used || q->host != a->host)
+		if (!q->used || q->host != a->host || q->shell)
 			continue;
+		qemu_session_lost(q);
 		vm = vm_blank(a, q->vm);
 		vm->orphan = true;
 		vm->qemu = q;
