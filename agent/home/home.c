@@ -111,6 +111,15 @@ hand_over(struct ly_home *h, const struct ly_home_event *ev,
 	h->door = door;
 }
 
+/* What comes by a door that is older than the holder's was said before that one
+ * was opened, and has only been long on its way: doors are numbered as they are
+ * made. It is no news, and must not shut the one that is in use. */
+static bool
+is_stale(const struct ly_home *h, const struct ly_home_event *ev)
+{
+	return h->door && ev->door < h->door;
+}
+
 static bool
 ticket_fits(const struct ly_home *h, const struct ly_home_event *ev,
     unsigned rights)
@@ -166,7 +175,8 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 	    ev->ticket && ev->ticket->to_epoch == h->rec.epoch &&
 	    strcmp(ev->ticket->holder, ev->who) == 0) {
 		recall_leases(h, ev);
-		if (h->tpm == LY_TPM_RUNNING || ev->boot_ms < h->taken_ms) {
+		if (h->tpm == LY_TPM_RUNNING || ev->boot_ms < h->taken_ms ||
+		    is_stale(h, ev)) {
 			say(h, ev, todo, LY_BUSY);
 			return;
 		}
@@ -226,6 +236,10 @@ resume(struct ly_home *h, const struct ly_home_event *ev,
 		ly_home_alarm_once(h, todo, LY_SAID_NO_SECRET,
 		    "RESUME without the secret of the epoch");
 		say(h, ev, todo, LY_FENCED);
+		return;
+	}
+	if (is_stale(h, ev)) {
+		say(h, ev, todo, LY_BUSY);
 		return;
 	}
 	if (!resume_seq_fits(h, ev, todo)) {
@@ -303,7 +317,7 @@ prestage_again(struct ly_home *h, const struct ly_home_event *ev,
 	    strcmp(h->rec.to, ev->who) == 0;
 
 	if (same)
-		h->staged = ev->door;
+		h->staged = ly_max(h->staged, ev->door);
 	say(h, ev, todo, same ? LY_OK : LY_REFUSED);
 }
 
@@ -417,8 +431,9 @@ claim_late(struct ly_home *h, const struct ly_home_event *ev,
 
 	if (fate == LY_FATE_CLAIMED && epoch == h->rec.epoch &&
 	    ly_home_holds(h, ev->who) && h->rec.state == LY_REC_ATTACHED) {
-		hand_over(h, ev, todo, ev->door);
-		say(h, ev, todo, LY_OK);
+		if (!is_stale(h, ev))
+			hand_over(h, ev, todo, ev->door);
+		say(h, ev, todo, is_stale(h, ev) ? LY_BUSY : LY_OK);
 	} else {
 		say(h, ev, todo,
 		    fate == LY_FATE_CLAIMED ? LY_FENCED : LY_REFUSED);

@@ -67,7 +67,8 @@ enum ly_home_kind {
 };
 
 /* A door names a connection and a chan on it; 0 is none. The shell makes
- * them, never uses one twice, and says when one is GONE. */
+ * them, each with a higher number than the one before (after 2^32 of them it may
+ * begin anew), never uses one twice, and says when one is GONE. */
 typedef uint64_t ly_door;
 
 struct ly_home_event {

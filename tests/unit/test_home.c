@@ -403,6 +403,39 @@ TEST(a_lost_link_resumes_with_the_secret_and_only_with_it)
 	WANT(w.runs == 1);
 }
 
+/* Found by the simulator: bytes of a connection that its host had given up came
+ * after those of the next, and the holder was fenced off by its own words. */
+TEST(what_was_long_on_its_way_does_not_shut_the_door_in_use)
+{
+	struct world w = prepared();
+
+	release(&w, 1);
+	disk(&w, true);
+	claim(&w, 1);
+	disk(&w, true); /* by DOOR_B; it dials again, and resumes */
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = B,
+		.epoch = 2,
+		.seq = 1,
+		.secret = fresh });
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	claim(&w, 1); /* said before that */
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_BUSY);
+	WANT(!find(&w, LY_DO_FENCE));
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.door = 32,
+		.who = B,
+		.epoch = 2,
+		.seq = 1,
+		.secret = fresh });
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_BUSY);
+	WANT(!find(&w, LY_DO_FENCE));
+	WANT(w.home.door == 33);
+}
+
 TEST(an_answer_that_found_no_link_is_given_after_resume)
 {
 	struct world w = attached();
