@@ -205,6 +205,10 @@ STEPS ?= 200000000
 sim: $(SIM_PROGRAM)
 	$(Q)SEED=$(SEED) STEPS=$(STEPS) FAULTS=$(FAULTS) $(SIM_PROGRAM)
 
+# Each invariant's line is taken away: some test has to see it.
+mutate:
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/mutate/run
+
 rooms: $(call objects,$(PURE))
 	$(Q)BUILD=$(BUILD) PURE_ROOMS="$(PURE_ROOMS)" NM="$(NM)" ./contrib/rooms
 
@@ -326,6 +330,7 @@ help:
 #? make io             tests against loopback and swtpm
 #? make e2e            tests of the daemons with QEMU
 #? make sim            fleets on a fake clock and network, SEED=1 STEPS=2e8
+#? make mutate         take invariants away, one by one: a test must see it
 #? make fuzz-replay    every decoder against its kept corpus
 #? make fuzz           libFuzzer on every decoder, FUZZ_SECONDS=60 each
 #? make rooms          prove that the pure rooms are pure

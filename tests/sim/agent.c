@@ -199,8 +199,11 @@ lose(struct agent *a, bool silent, bool kept)
 	a->node->up = a->node->doomed = false;
 	a->node->gen++;
 	for (unsigned i = 0; i < w.vms_n; i++)
-		if (w.vm_home[i] == a->host)
+		if (w.vm_home[i] == a->host) {
 			tpm_client_gone(&w.tpm[i], kept);
+			if (!kept)
+				oracle_cause(i);
+		}
 	forget_all(a);
 }
 

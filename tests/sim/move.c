@@ -828,6 +828,7 @@ told_fenced(struct vm *vm, const struct ly_away_todo *t)
 void
 vm_fenced(struct vm *vm)
 {
+	oracle_fenced(vm);
 	vm_alarm(vm, "another host holds this VM's TPM");
 	vm_state(vm, LY_VM_FAILED);
 	vm_mode(vm, MODE_GONE);

@@ -131,6 +131,36 @@ oracle_answer(struct qemu *q, const uint8_t *at, size_t len)
 	g->commands++;
 }
 
+void
+oracle_cause(unsigned vm)
+{
+	w.vm[vm].cause_at = w.now;
+}
+
+/* Fail-stop is for what is lost, and for nothing else. */
+void
+oracle_failure(const struct qemu *q)
+{
+	const struct vm_seen *v = &w.vm[q->vm];
+
+	if (!v->tainted && !q->guest.broken &&
+	    (!v->cause_at || w.now - v->cause_at > 120 * SEC))
+		law_broken("VM %u: its TPM fails for no reason", q->vm);
+}
+
+/* Who holds the lease is never told that another does. */
+void
+oracle_fenced(const struct vm *vm)
+{
+	const struct ly_record *rec = &w.disk[vm->home].rec[vm->vm];
+
+	oracle_cause(vm->vm);
+	if (!w.vm[vm->vm].tainted && rec->state != LY_REC_DETACHED &&
+	    rec->epoch == vm->core.epoch &&
+	    strcmp(rec->holder, who_of(vm->agent->host)) == 0)
+		law_broken("VM %u: its holder is fenced off", vm->vm);
+}
+
 /* What became of a migration is told once and for ever. */
 void
 oracle_fate(unsigned vm, const struct ly_id *mig, enum ly_fate fate,

@@ -64,6 +64,7 @@ set_run(struct qemu *q, enum run run)
 static void
 guest_fails(struct qemu *q)
 {
+	oracle_failure(q);
 	q->guest.waiting = false;
 	q->guest.broken = true;
 	stats.failures++;
@@ -139,6 +140,7 @@ qemu_session_lost(struct qemu *q)
 {
 	q->session = false;
 	q->unread = false;
+	oracle_cause(q->vm);
 	if (q->guest.waiting)
 		guest_fails(q);
 }

@@ -9,6 +9,7 @@
  *	STEPS=n	  in all (`make check` gives few)
  *	FAULTS=i,j,...	only these of the world SEED, one world, with its story
  *	VERBOSE=1 the story of every world
+ *	SHRINK=0  a failure is only told
  */
 #include "tests/sim/sim.h"
 
@@ -153,6 +154,14 @@ run_world(uint64_t seed, const bool *on, bool verbose)
 
 /* ---- shrinking ---- */
 
+static uint64_t
+number(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
 /* The same law, whatever the numbers in it. */
 static bool
 same_law(const char *a, const char *b)
@@ -215,6 +224,8 @@ tell_failure(uint64_t seed)
 	const char *comma = "";
 
 	printf("# seed %llu: %s\n", (unsigned long long)seed, w.law);
+	if (!number("SHRINK", 1))
+		return;
 	memset(on, true, sizeof(on));
 	shrink(seed, on);
 	(void)run_world(seed, on, false);
@@ -233,14 +244,6 @@ tell_failure(uint64_t seed)
 }
 
 /* ---- the program ---- */
-
-static uint64_t
-number(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
 
 static void
 only(const char *list, bool *on)

@@ -578,6 +578,7 @@ struct run_seen {
 struct vm_seen {
 	bool tainted; /* a liar was its holder or its home */
 	uint64_t epoch, synced, ill_since;
+	uint64_t cause_at;	/* of the last thing that may fail its TPM */
 	uint8_t holder[EPOCHS]; /* host + 1, by epoch */
 };
 
@@ -591,6 +592,11 @@ void oracle_answer(struct qemu *q, const uint8_t *at, size_t len);
 void oracle_fate(unsigned vm, const struct ly_id *mig, enum ly_fate fate,
     uint64_t epoch, const char *where);
 void oracle_copies(void);
+/* From now on, for a while, its TPM may fail. */
+void oracle_cause(unsigned vm);
+/* A guest is told so. */
+void oracle_failure(const struct qemu *q);
+void oracle_fenced(const struct vm *vm);
 /* After the faults: everything has ended; else `why` says what has not. */
 bool oracle_settled(char why[200]);
 /* Each VM runs once, and its guest's TPM works; those that do not are started

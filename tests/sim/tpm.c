@@ -124,6 +124,7 @@ tpm_die(struct tpm *t)
 
 	if (!t->alive)
 		return;
+	oracle_cause((unsigned)(t - w.tpm));
 	if (t->busy && t->op == LY_OP_TPM && sim_chance(&t->rng, 500))
 		(void)run_command(t, out);
 	t->alive = t->inited = t->busy = false;
@@ -139,6 +140,7 @@ tpm_start(struct tpm *t)
 {
 	if (t->alive)
 		return;
+	oracle_cause((unsigned)(t - w.tpm));
 	t->alive = true;
 	t->inited = t->busy = false;
 	t->chain = t->count = 0;

@@ -456,6 +456,8 @@ perform(struct vm *vm, const struct ly_away_todo *t, const struct vev *e)
 		told(vm, t);
 		break;
 	case LY_TELL_ALARM:
+		if (vm->core.broken)
+			oracle_cause(vm->vm);
 		vm_alarm(vm, t->text);
 		break;
 	}
