@@ -499,7 +499,9 @@ ly_vm_dest_woken(struct vm *vm)
 		.source = vm->source_id };
 	bool granted = vm->core.state == LY_AWAY_HELD;
 
-	if (!vm->qemu && (granted || vm->core.state == LY_AWAY_CLAIMING)) {
+	if (!vm->qemu &&
+	    (granted || vm->core.state == LY_AWAY_CLAIMING ||
+		vm->core.state == LY_AWAY_DEAD)) {
 		ly_vm_gone_meanwhile(vm);
 		return;
 	}
