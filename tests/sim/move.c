@@ -788,6 +788,19 @@ move_dest_start(struct vm *vm)
 		dest_perform(d, &todo.act[i]);
 }
 
+/* The home is asked to abort; with its answer the VM is left (told_fate). */
+static void
+call_off(struct vm *vm)
+{
+	if (vm->qemu)
+		qemu_quit(vm->qemu);
+	vm_feed(vm,
+	    &(struct ly_away_event){ .kind = LY_AWAY_ASK,
+		.mig = vm->mig,
+		.abort = true },
+	    NULL, 0);
+}
+
 void
 move_dest_woken(struct vm *vm)
 {
@@ -796,10 +809,16 @@ move_dest_woken(struct vm *vm)
 	struct ly_dest_todos todo = { .n = 0 };
 	bool granted = vm->core.state == LY_AWAY_HELD;
 
+	if (!vm->qemu &&
+	    (granted || vm->core.state == LY_AWAY_CLAIMING ||
+		vm->core.state == LY_AWAY_DEAD)) {
+		vm->moving = LY_MOVING_NOT;
+		vm_leave(vm);
+		return;
+	}
 	if (!granted && vm->core.state != LY_AWAY_CLAIMING &&
 	    vm->core.state != LY_AWAY_DEAD) {
-		vm->moving = LY_MOVING_NOT;
-		qemu_quit(vm->qemu);
+		call_off(vm);
 		return;
 	}
 	*d = (struct dest){ .used = true,
@@ -899,6 +918,11 @@ static void
 told_fate(struct vm *vm, const struct ly_away_todo *t)
 {
 	vm->fate_epoch = t->epoch;
+	if (vm->moving == LY_MOVING_IN && !vm->dest) {
+		vm->moving = LY_MOVING_NOT;
+		if (!vm->qemu)
+			vm_leave(vm);
+	}
 	if (vm->source)
 		move_source_tell(vm->source,
 		    (struct ly_source_event){ .kind = LY_SRC_FATE,

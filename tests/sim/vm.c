@@ -615,12 +615,12 @@ void
 vm_qemu_exit(struct vm *vm)
 {
 	vm->qemu = NULL;
-	if (vm->source || vm->dest)
-		return;
 	if (vm->woken) {
 		vm_woken(vm);
 		return;
 	}
+	if (vm->moving != LY_MOVING_NOT)
+		return;
 	if (vm->state == LY_VM_RUNNING || vm->state == LY_VM_PAUSED)
 		vm_state(vm, LY_VM_NONE);
 	vm_leave(vm);

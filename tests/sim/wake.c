@@ -125,11 +125,10 @@ vm_woken(struct vm *vm)
 	wake_guard(vm);
 	if (vm->moving == LY_MOVING_OUT) {
 		move_source_woken(vm);
-	} else if (!vm->qemu) {
-		vm->moving = LY_MOVING_NOT;
-		vm_leave(vm);
 	} else if (vm->moving == LY_MOVING_IN) {
 		move_dest_woken(vm);
+	} else if (!vm->qemu) {
+		vm_leave(vm);
 	} else {
 		goes_on(vm);
 	}
