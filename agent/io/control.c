@@ -39,9 +39,10 @@ ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
 bool
 ly_control_report(struct ly_control *control, unsigned type, const void *m)
 {
-	if (control && control->conn)
-		ly_conn_send(control->conn, type, m);
-	return control->conn != NULL;
+	if (!control || !control->conn)
+		return false;
+	ly_conn_send(control->conn, type, m);
+	return true;
 }
 
 static struct waiter *

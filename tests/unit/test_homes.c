@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shell of the homes, with its records in a plain file. */
+#include "agent/io/control.h"
 #include "tests/unit/homes_scene.h"
 
 #include "agent/io/records.h"
@@ -186,6 +187,14 @@ TEST(homes_that_are_closed_wait_for_a_write_and_for_visitors)
 	WANT_INT(uv_loop_close(&s.loop), 0);
 	ly_identity_free(s.agent.ids);
 	ly_identity_free(s.manager);
+}
+
+/* An agent goes on with its VMs and homes before it opens its control. */
+TEST(what_is_reported_before_there_is_a_control_is_not_heard)
+{
+	struct ly_alarm m = { .text = "too early" };
+
+	WANT(!ly_control_report(NULL, LY_ALARM, &m));
 }
 
 TEST_MAIN()
