@@ -386,9 +386,20 @@ ly_vm_blank(struct ly_vms *vms, const struct ly_id *id, const char *name)
 	return vm;
 }
 
+/* Its directory is its name, and VMs of two sites may have the same one. */
+static bool
+name_taken(const struct ly_vms *vms, const char *name)
+{
+	for (const struct vm *vm = vms->first; vm; vm = vm->next)
+		if (strcmp(vm->name, name) == 0)
+			return true;
+	return false;
+}
+
 static struct vm *
 vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
 {
+	bool taken = name_taken(vms, m->name);
 	struct vm *vm = ly_vm_blank(vms, &m->vm, m->name);
 	struct ly_peer home;
 	enum ly_rc rc;
@@ -409,6 +420,9 @@ vm_new(struct ly_vms *vms, const struct ly_start *m, struct ly_why *why)
 		    home.site);
 	if (rc == LY_OK && !ly_name_good(m->name))
 		rc = ly_fail(why, LY_REFUSED, "bad VM name");
+	if (rc == LY_OK && taken)
+		rc = ly_fail(why, LY_REFUSED,
+		    "another VM that is called %s is on this host", m->name);
 	if (rc == LY_OK)
 		rc = ly_definition_check((const char *)m->definition.at,
 		    m->definition.len, vm->def, why);

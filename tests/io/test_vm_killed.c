@@ -46,6 +46,7 @@ static struct {
 	struct ly_link_user *user;
 	uv_poll_t poll;
 	uv_loop_t *loop;
+	enum ly_rc said; /* to the manager, last */
 } line = { .fd = -1 };
 
 static int
@@ -153,6 +154,7 @@ ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
 	(void)fate;
 	(void)epoch;
 	(void)value;
+	line.said = rc;
 	if (rc != LY_OK && rc != LY_BUSY)
 		fprintf(stderr, "# %s: %s\n", ly_rc_name(rc), why);
 }
@@ -171,12 +173,27 @@ ly_control_report(struct ly_control *control, unsigned type, const void *m)
 static const char definition[] = "{\"external\":true}";
 
 static void
-agent(void)
+wake_up(struct ly_agent *a)
 {
 	static struct ly_peer self = { .name = "s1", .site = "south" };
-	static struct ly_agent a = { .self = &self };
+	struct ly_why why = { "" };
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	a->self = &self;
+	a->loop = line.loop = uv_default_loop();
+	ly_copy(a->conf.run, sizeof(a->conf.run), dir);
+	if (ly_keep_open(a->loop, dir, &a->keep, &why) == LY_OK &&
+	    ly_vms_open(a, &a->vms, &why) == LY_OK)
+		return;
+	fprintf(stderr, "# agent: %s\n", why.text);
+	_exit(6);
+}
+
+static void
+start(struct ly_agent *a, uint8_t id)
+{
 	struct ly_start m = { .req = 1,
-		.vm = { { 7 } },
+		.vm = { { id } },
 		.name = "web1",
 		.home = HOME,
 		.origin = "north",
@@ -184,19 +201,30 @@ agent(void)
 		.definition = { (const uint8_t *)definition,
 		    sizeof(definition) - 1 },
 		.ticket = { (const uint8_t *)"ticket", 6 } };
-	struct ly_why why = { "" };
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	a.loop = line.loop = uv_default_loop();
-	ly_copy(a.conf.run, sizeof(a.conf.run), dir);
-	if (ly_keep_open(a.loop, dir, &a.keep, &why) != LY_OK ||
-	    ly_vms_open(&a, &a.vms, &why) != LY_OK) {
-		fprintf(stderr, "# agent: %s\n", why.text);
-		_exit(6);
-	}
-	ly_vms_start(a.vms, &m); /* again and again, as a manager does */
+	ly_vms_start(a->vms, &m);
+}
+
+static void
+agent(void)
+{
+	static struct ly_agent a;
+
+	wake_up(&a);
+	start(&a, 7); /* again and again, as a manager does */
 	uv_run(a.loop, UV_RUN_DEFAULT);
 	_exit(7);
+}
+
+/* One that is asked to start another VM of the same name, and is killed. */
+static void
+crowded_agent(void)
+{
+	static struct ly_agent a;
+
+	wake_up(&a);
+	start(&a, 8);
+	_exit(line.said == LY_REFUSED ? 0 : 1);
 }
 
 /* ---- the world ---- */
@@ -555,6 +583,39 @@ TEST(what_is_damaged_is_refused_and_the_tpm_fails)
 	pid = born(false);
 	WANT_INT(recv(world.data, &byte, 1, 0), 0);
 	WANT_INT(recv(world.ctrl, &byte, 1, 0), 0);
+	WANT_INT(waitpid(pid, &status, WNOHANG), 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	end();
+}
+
+/* Two sites may have a VM of one name each; the second has no room here. */
+TEST(another_vm_of_that_name_does_not_take_the_place_of_the_first)
+{
+	char path[64];
+	pid_t pid;
+	int status;
+
+	begin();
+	world.door = home_door();
+	world.agent = world.ctrl = world.data = -1;
+	pid = born(false);
+	snprintf(path, sizeof(path), "%s/web1/tpm.ctrl", dir);
+	while (access(path, F_OK) != 0)
+		turn(10);
+	power_on();
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	pid = fork();
+	if (pid == 0)
+		crowded_agent();
+	waitpid(pid, &status, 0);
+	WANT_INT(status, 0);
+	pid = born(false);
+	ask();
+	do
+		turn(1000);
+	while (world.seq < 2);
 	WANT_INT(waitpid(pid, &status, WNOHANG), 0);
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
