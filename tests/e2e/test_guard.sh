@@ -105,10 +105,14 @@ way restore
 
 it "the guest lives on, and has its TPM again after a reset"
 was=$(grep -c 'LANYARD.*"event":"ready"' "$(guest_log n2 web1)")
-(echo reboot; sleep 1) |
-	socat - "UNIX-CONNECT:$LAB/n2/run/web1/serial.sock" >/dev/null 2>&1
-lives 120 "reboot" sh -c "[ \$(grep -c 'LANYARD.*\"event\":\"ready\"' \
-	'$(guest_log n2 web1)') -gt $was ]"
+for try in 1 2 3; do # a character may be lost on the console
+	(echo reboot; sleep 1) |
+		socat - "UNIX-CONNECT:$LAB/n2/run/web1/serial.sock" >/dev/null 2>&1
+	lab_wait 30 "reboot" sh -c "[ \$(grep -c 'LANYARD.*\"event\":\"ready\"' \
+		'$(guest_log n2 web1)') -gt $was ]" && break
+	no_more=$try
+done
+[ "${no_more:-0}" != 3 ] || no "it does not reboot"
 guest_runs n2 web1 60 || no "the guest stands still"
 matches n2 web1 n1
 
