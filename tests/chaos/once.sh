@@ -7,7 +7,8 @@
 # and how often each ran (once/once.c). An agent waits up to 2 s before it dials
 # a link again that was cut soon, and that is what takes the time.
 #
-# KILLS=1 as well kills both agents, in turn, with -9; their keepers live on.
+# KILLS=1 as well kills both agents, in turn, with -9, and now and then a keeper,
+# though never both of a host at once.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 : "${BUILD:=$PWD/build}"
@@ -37,7 +38,13 @@ while [ "$guest" -lt "$GUESTS" ]; do
 		lab_die "guest $guest does not start"
 	guest=$((guest + 1))
 done
-killed=0
+killed=0 keepers=0
+# Its agent starts another, and must have given it all before it dies itself.
+keeper() {
+	keeper=$(lab_keeper "$LAB/$1/run") || return
+	kill -9 "$keeper" && keepers=$((keepers + 1))
+	sleep 0.3
+}
 again() {
 	lab_kill "agent-$1" KILL
 	lab_agent_start "$1"
@@ -49,12 +56,14 @@ while [ -n "$KILLS" ] && kill -0 $once 2>/dev/null; do
 	again a
 	sleep "0.$((killed * 7 % 10))"
 	again h
+	[ $((killed % 4)) != 0 ] || { sleep 0.3 && keeper a; keeper h; }
 done
 wait $once
 status=$?
 cat "$LAB/once.log"
 cuts=$(grep -c 'link: down' "$LAB/agent-a.log")
-echo "the link was cut $cuts times, agents killed $killed times; seed $SEED"
+echo "the link was cut $cuts times, agents killed $killed times," \
+	"keepers $keepers; seed $SEED"
 name="of $COMMANDS commands each ran once and had its own answer"
 [ -z "$KILLS" ] || name="$name, though agents were killed"
 if [ $status != 0 ]; then
