@@ -99,7 +99,8 @@ recall_leases(struct ly_home *h, const struct ly_home_event *ev)
 	h->left_ms = h->taken_ms = lease_end(h, ev);
 }
 
-/* The lease passes to `door`. Whoever had it before is fenced. */
+/* The lease passes to `door`, and who comes by it counts from what it is told
+ * now. Whoever had it before is fenced. */
 static void
 hand_over(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo, ly_door door)
@@ -108,6 +109,8 @@ hand_over(struct ly_home *h, const struct ly_home_event *ev,
 		ly_home_add(todo, LY_DO_FENCE, h->door)->epoch = h->rec.epoch;
 	if (h->door && !door)
 		h->left_ms = lease_end(h, ev);
+	if (door)
+		h->blind = false;
 	h->door = door;
 }
 
@@ -180,7 +183,6 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 			say(h, ev, todo, LY_BUSY);
 			return;
 		}
-		h->blind = false; /* it goes on from what we say */
 		hand_over(h, ev, todo, ev->door);
 		say(h, ev, todo, LY_OK);
 	} else if (ticket_fits(h, ev, LY_MAY_ATTACH | LY_MAY_FORCE)) {
@@ -203,7 +205,7 @@ regain_sight(struct ly_home *h, const struct ly_home_event *ev,
 		return LY_MALFORMED;
 	h->seq = ev->seq;
 	h->kept = false;
-	h->blind = false;
+	h->tpm = LY_TPM_BROKEN;
 	if (ev->waiting)
 		h->seq--;
 	ly_home_alarm(todo,
@@ -640,6 +642,7 @@ static void
 take(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
+	assert(!h->blind);
 	h->seq = ev->seq;
 	h->op = ev->op;
 	h->kept = false;

@@ -581,6 +581,45 @@ TEST(after_our_restart_a_lease_granted_again_is_counted_from_there)
 }
 
 /* Its TPM may have been power-cycled, or have failed before: nobody knows. */
+/* Found by the simulator: the claim was answered after the restart, commands
+ * ran, and with the next RESUME one of them was forgotten and ran again. */
+TEST(after_our_restart_a_claim_asked_again_ends_our_blindness)
+{
+	struct world w = prepared();
+	struct ly_record rec;
+	struct ly_home_event resume = { .kind = LY_HOME_RESUME,
+		.door = 33,
+		.who = B,
+		.epoch = 2,
+		.seq = 2,
+		.waiting = true,
+		.secret = fresh };
+
+	release(&w, 1);
+	disk(&w, true);
+	claim(&w, 1);
+	disk(&w, true);
+	rec = w.home.rec;
+	ly_home_init(&w.home, &rec);
+	claim(&w, 1);
+	WANT(find(&w, LY_DO_GRANT)->rc == LY_OK);
+	tell(&w,
+	    (struct ly_home_event){ .kind = LY_HOME_COMMAND,
+		.door = DOOR_B,
+		.who = B,
+		.epoch = 2,
+		.seq = 2,
+		.op = LY_OP_INIT,
+		.hash = hash1 });
+	answer(&w);
+	WANT(w.runs == 1);
+	tell(&w, resume);
+	WANT(find(&w, LY_DO_GRANT)->seq == 2);
+	WANT(!find(&w, LY_DO_ALARM));
+	command(&w, 33, 2, 2, hash1);
+	WANT(find(&w, LY_DO_ANSWER) && w.runs == 1);
+}
+
 TEST(after_a_loss_of_all_memory_an_idle_guest_has_to_reset_too)
 {
 	struct world w = attached();
