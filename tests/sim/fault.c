@@ -377,8 +377,9 @@ happen(const struct item *it, struct end *e)
 		sim_after(0, on_qemu_fault, NULL, NULL, it->a);
 		break;
 	case CLOCK:
-		w.node[it->a % NODES].wall_off_s = (int64_t)(it->b % 7200) -
-		    3600;
+		w.node[it->a % NODES].wall_off_s = it->b >> 29 ?
+		    (int64_t)(it->b % 7200) - 3600 :
+		    20 * 86400;
 		break;
 	case OLD_FILE:
 		old_file(w.vm_home[it->a % w.vms_n], it->b);

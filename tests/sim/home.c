@@ -293,7 +293,9 @@ perform(struct home *h, const struct ly_home_todo *t, const struct hev *e)
 	case LY_DO_RUN:
 		do_run(h, e);
 		break;
-	case LY_DO_CANCEL: /* advice; these TPMs do not take it */
+	case LY_DO_CANCEL:
+		if (h->opened)
+			tpm_cancel(h->tpm);
 		break;
 	case LY_DO_KEEP:
 		keep(h, e->body, e->len);
@@ -413,7 +415,7 @@ visitor_new(struct agent *a, struct end *e, const char *who, bool foreign)
 			.agent = a,
 			.end = e,
 			.lessor = { .length_ms = LY_LEASE_MS,
-			    .not_after = WALL_S + 10 * 86400 } };
+			    .not_after = CERT_UNTIL } };
 		ly_copy(v->who, sizeof(v->who), who);
 		return v;
 	}

@@ -219,6 +219,34 @@ read_frames(struct end *e)
 	feed(e, &ev);
 }
 
+static void on_arrive(void *obj, uint64_t n);
+
+static void
+on_unhold(void *obj, uint64_t arg)
+{
+	(void)arg;
+	feed(obj, &(struct ly_link_event){ .kind = LY_LINK_HELD });
+}
+
+/* A stream's reader that is busy writing memory. */
+static bool
+hold(struct end *e, uint64_t n)
+{
+	if (e->c->purpose != LY_FOR_STREAM || e->link.state == LY_LINK_CLOSING)
+		return false;
+	if (e->link.held) {
+		sim_after(20 * MS, on_arrive, e, &e->c->gen, n);
+		return true;
+	}
+	if (sim_chance(&e->c->rng, 30)) {
+		feed(e,
+		    &(struct ly_link_event){ .kind = LY_LINK_HELD,
+			.held = true });
+		sim_after(15 * MS, on_unhold, e, &e->c->gen, 0);
+	}
+	return false;
+}
+
 static void
 on_arrive(void *obj, uint64_t n)
 {
@@ -234,6 +262,8 @@ on_arrive(void *obj, uint64_t n)
 		sim_after(us, on_arrive, e, &e->c->gen, n);
 		return;
 	}
+	if (hold(e, n))
+		return;
 	e->in.got += (uint32_t)n;
 	read_frames(e);
 }
@@ -466,8 +496,12 @@ on_secured(void *obj, uint64_t arg)
 	if (e->dead)
 		return;
 	feed(e,
-	    &(struct ly_link_event){ .kind = LY_LINK_SECURED,
-		.until_s = WALL_S + 10 * 86400 });
+	    &(struct ly_link_event){ .kind = net_wall_s(e->node) < CERT_UNTIL ?
+		    LY_LINK_SECURED :
+		    LY_LINK_DISTRUST,
+		.rc = LY_REFUSED,
+		.why = "its certificate has ended",
+		.until_s = CERT_UNTIL });
 }
 
 static void

@@ -296,7 +296,11 @@ mend(unsigned vm, struct qemu *q, unsigned n)
 
 	if (!v->ill_since)
 		v->ill_since = w.now;
-	if (n == 0 && w.now - v->ill_since > 20 * SEC && !is_reported(vm))
+	if (n == 1 || is_reported(vm))
+		v->absent_since = 0;
+	else if (!v->absent_since)
+		v->absent_since = w.now;
+	else if (w.now - v->absent_since > 20 * SEC)
 		law_broken("VM %u does not run, and its manager says it is %s",
 		    vm, told_state(vm));
 	if (heals || w.now - v->ill_since < 45 * SEC)
@@ -318,7 +322,7 @@ oracle_whole(char why[200])
 		if (w.vm[i].tainted)
 			continue;
 		if (n == 1 && runs_well(q)) {
-			w.vm[i].ill_since = 0;
+			w.vm[i].ill_since = w.vm[i].absent_since = 0;
 			continue;
 		}
 		whole = not_yet(why,

@@ -112,8 +112,11 @@ on_guest(void *obj, uint64_t beat)
 		return; /* the next set_run() wakes it */
 	sim_after(w.think_us / 2 + sim_below(&q->rng, w.think_us), on_guest, q,
 	    &q->gen, beat);
-	if (q->guest.waiting)
+	if (q->guest.waiting) {
+		if (q->shell && !q->unread && sim_chance(&q->rng, 20))
+			vm_cancel(q->shell);
 		return;
+	}
 	if (q->shell &&
 	    sim_chance(&q->rng, q->guest.broken && !w.healing ? 20 : 2) &&
 	    q->session)

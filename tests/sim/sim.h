@@ -66,6 +66,7 @@
 #define MS UINT64_C(1000) /* time is in microseconds */
 #define SEC (1000 * MS)
 #define WALL_S UINT64_C(1800000000)
+#define CERT_UNTIL (WALL_S + 10 * 86400) /* everybody's */
 
 /* ---- queue.c ---- */
 
@@ -203,6 +204,7 @@ struct tpm {
 uint64_t tpm_mix(uint64_t chain, uint64_t x);
 void tpm_submit(struct tpm *t, enum ly_op op, const uint8_t *body, size_t len);
 void tpm_die(struct tpm *t);
+void tpm_cancel(struct tpm *t);
 void tpm_client_gone(struct tpm *t, bool kept);
 /* The connection that was kept. */
 void tpm_take_back(struct tpm *t, struct home *h);
@@ -577,7 +579,7 @@ struct run_seen {
 
 struct vm_seen {
 	bool tainted; /* a liar was its holder or its home */
-	uint64_t epoch, synced, ill_since;
+	uint64_t epoch, synced, ill_since, absent_since;
 	uint64_t cause_at;	/* of the last thing that may fail its TPM */
 	uint8_t holder[EPOCHS]; /* host + 1, by epoch */
 };
@@ -656,6 +658,7 @@ void link_hear(struct link *l, unsigned type, const union ly_any *m);
 
 void vm_feed(struct vm *vm, const struct ly_away_event *ev, const void *body,
     size_t len);
+void vm_cancel(struct vm *vm);
 /* What was fed meanwhile, and what that leads to. */
 void vm_turn(struct vm *vm);
 void vm_hear(struct vm *vm, unsigned type, const union ly_any *m);

@@ -262,6 +262,12 @@ vm_command(struct vm *vm, const uint8_t *at, size_t len)
 }
 
 void
+vm_cancel(struct vm *vm)
+{
+	vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_CANCEL }, NULL, 0);
+}
+
+void
 vm_mode(struct vm *vm, enum mode mode)
 {
 	static const uint8_t failure[4] = { 0, 0, 1, 1 };
