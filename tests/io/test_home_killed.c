@@ -8,7 +8,8 @@
  * Three processes: the TPM, a stub that counts in shared memory what it ran;
  * the home's agent (the real shell of the homes, a keeper, no TLS), one life
  * after the other; and this one, the away side of one VM, which says RESUME to
- * each and sends again what was not answered, as agent/away does.
+ * each and sends again what was not answered, as agent/away does. So it does when
+ * only its connection is cut, at each byte of a command and of an answer.
  */
 #include "agent/io/homes.h"
 #include "lib/io/log.h"
@@ -219,7 +220,8 @@ struct away {
 	uint8_t buf[16384];
 	size_t have;
 	uint8_t secret[LY_SECRET_LEN];
-	bool attached, up, waiting, done;
+	bool attached, up, waiting;
+	bool idle; /* asks nothing by itself */
 	uint64_t seq;
 	/* The command with that seq. */
 	uint8_t op, locality, body[64];
@@ -250,6 +252,7 @@ begin(struct away *a)
 	SITE_OK(ly_file_mkdir(site_path("state"), 0700, &why));
 	snprintf(a->path, sizeof(a->path), "%s", site_path("agent.sock"));
 	snprintf(at.sun_path, sizeof(at.sun_path), "%s", a->path);
+	unlink(a->path);
 	a->listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	WANT_INT(bind(a->listener, (struct sockaddr *)&at, sizeof(at)), 0);
 	WANT_INT(listen(a->listener, 100), 0);
@@ -415,7 +418,7 @@ heard(struct away *a, unsigned type, const union ly_any *m)
 		test_fail(__FILE__, __LINE__, "heard %s (rc %u) at life %u",
 		    ly_message_of(type)->name,
 		    type == LY_REFUSE ? m->refuse.rc : 0, a->lives);
-	if (a->up && !a->waiting)
+	if (a->up && !a->waiting && !a->idle)
 		next_command(a);
 }
 
@@ -564,6 +567,79 @@ end(struct away *a)
 	rmdir(site_path("state"));
 	ly_identity_free(a->ids);
 	ly_identity_free(a->manager);
+}
+
+/* ---- the same, but only the connection dies ---- */
+
+static void
+until(struct away *a, const bool *what, bool is)
+{
+	uint64_t end = now_us() + 20000000;
+
+	while (*what != is && now_us() < end) {
+		struct pollfd p = { .fd = a->conn, .events = POLLIN };
+
+		(void)poll(&p, 1, 10);
+		listen_to_it(a);
+	}
+	WANT_INT(*what, is);
+}
+
+static void
+hang_up(struct away *a)
+{
+	close(a->conn);
+	dial(a);
+}
+
+/* Of a command that is numbered, `sent` bytes get there before the connection
+ * is cut; or all do, and `heard` bytes of the answer come back. The bytes that
+ * were there to be cut in. */
+static size_t
+cut(struct away *a, size_t sent, size_t heard)
+{
+	struct ly_command m = { .epoch = 1 };
+	uint8_t buf[256];
+	struct ly_wr w = ly_wr_over(buf, sizeof(buf));
+	size_t all;
+
+	until(a, &a->up, true);
+	a->seq++;
+	a->waiting = true;
+	a->op = LY_OP_TPM;
+	stir(a);
+	m.locality = a->locality;
+	m.seq = a->seq;
+	m.body = (struct ly_bytes){ a->body, a->len };
+	ly_frame_put(LY_COMMAND, &m, &w);
+	all = ly_wr_len(&w);
+	write_all(a->conn, buf, ly_min(sent, all));
+	if (heard)
+		all = (size_t)recv(a->conn, buf, heard, MSG_WAITALL);
+	hang_up(a);
+	until(a, &a->waiting, false);
+	return all;
+}
+
+TEST(a_connection_cut_at_any_byte_loses_no_command_and_repeats_none)
+{
+	struct away a;
+	size_t n = 1;
+
+	begin(&a);
+	live_for(&a, 20000000, 3);
+	a.idle = true;
+	give_birth(&a, false);
+	until(&a, &a.waiting, false);
+	for (size_t i = 0; i <= n; i++)
+		n = cut(&a, i, 0);
+	WANT(n > 40);
+	/* an ANSWER's head, and 18 bytes in it */
+	for (size_t i = 1; i <= 8 + 4 + 8 + 8 + 4 + 18; i++)
+		WANT_INT(cut(&a, SIZE_MAX, i), i);
+	bury(&a);
+	a.idle = false;
+	end(&a);
 }
 
 TEST(a_home_killed_between_any_two_system_calls_runs_each_command_once)
