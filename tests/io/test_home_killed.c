@@ -8,8 +8,8 @@
  * Three processes: the TPM, a stub that counts in shared memory what it ran;
  * the home's agent (the real shell of the homes, a keeper, no TLS), one life
  * after the other; and this one, the away side of one VM, which says RESUME to
- * each and sends again what was not answered, as agent/away does. So it does when
- * only its connection is cut, at each byte of a command and of an answer.
+ * each and sends again what was not answered, as agent/away does. So it does
+ * when only its connection is cut, at each byte of a command and of an answer.
  */
 #include "agent/io/homes.h"
 #include "lib/io/log.h"
