@@ -49,14 +49,20 @@ struct dev {
 	uv_timer_t soon;
 	uint32_t len; /* of the command that is to be written */
 	uint8_t open; /* handles, and the thread below */
-	/* What may have been written is written again, or, too late for that,
-	 * its answer is looked for: */
-	uv_work_t again;
+};
+
+/* In a thread, what may have been written is written again or, too late for
+ * that, its answer is looked for. It has copies of all that the owner may have
+ * closed when it comes back from a TPM that hangs. */
+struct again {
+	uv_work_t work;
+	struct dev *dev;
+	int fd, device, watch; /* `fd` is its own */
 	bool late;
-	const uint8_t *command;
-	uint8_t *answer;
+	size_t len;
 	ssize_t got;
 	int error;
+	uint8_t bytes[LY_TPM_MAX]; /* the command, or its answer */
 };
 
 static int
@@ -184,29 +190,26 @@ on_ready(uv_poll_t *poll, int status, int events)
 
 /* May wait for the TPM when a command is under way. */
 static bool
-watch(struct dev *d)
+watch(int set, int device)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 
-	return epoll_ctl(d->watch, EPOLL_CTL_ADD, device(d), &ev) == 0;
+	return epoll_ctl(set, EPOLL_CTL_ADD, device, &ev) == 0;
 }
 
 /* ---- after a death of the agent ---- */
 
-/* In a thread. Whatever waits for the TPM ends when that has answered. */
 static void
 again_work(uv_work_t *work)
 {
-	struct dev *d = LY_HOLDER(work, struct dev, again);
+	struct again *a = LY_HOLDER(work, struct again, work);
 
-	d->error = 0;
-	if (d->late)
-		d->got = read(device(d), d->answer, LY_TPM_MAX);
-	else if (write(device(d), d->command, d->base.k.later) < 0 &&
-	    errno != EBUSY)
-		d->error = errno;
-	if (d->got < 0 || (!d->error && !watch(d)))
-		d->error = errno;
+	if (a->late)
+		a->got = read(a->fd, a->bytes, sizeof(a->bytes));
+	else if (write(a->fd, a->bytes, a->len) < 0 && errno != EBUSY)
+		a->error = errno;
+	if (a->got < 0 || (!a->error && !watch(a->watch, a->device)))
+		a->error = errno;
 }
 
 static void
@@ -221,28 +224,41 @@ gone(struct dev *d)
 static void
 again_over(uv_work_t *work, int status)
 {
-	struct dev *d = LY_HOLDER(work, struct dev, again);
+	struct again *a = LY_HOLDER(work, struct again, work);
+	struct dev *d = a->dev;
 
-	if (status != 0 || d->error)
+	if (status != 0 || a->error)
 		die(d, "it takes no commands: %s",
-		    strerror(d->error ? d->error : ECANCELED));
-	else if (d->late && d->got == 0)
+		    strerror(a->error ? a->error : ECANCELED));
+	else if (a->late && a->got == 0)
 		die(d, "asked %u s ago: the kernel may have dropped its answer",
 		    (unsigned)((ly_boot_ms() - d->base.k.asked_ms) / 1000));
-	else if (d->late)
-		on_answer(d, d->answer, (size_t)d->got);
+	else if (a->late && !d->base.closing)
+		on_answer(d, a->bytes, (size_t)a->got);
+	close(a->fd);
+	ly_wipe(a->bytes, sizeof(a->bytes));
+	free(a);
 	gone(d);
 }
 
 static void
 ask_again(struct dev *d)
 {
-	d->late = ly_boot_ms() - d->base.k.asked_ms > DOUBT_MS;
-	d->command = command_area(d, d->base.k.later);
-	d->answer = read_area(d);
-	d->open++;
-	if (uv_queue_work(d->poll.loop, &d->again, again_work, again_over) != 0)
+	struct again *a = calloc(1, sizeof(*a));
+
+	if (!a)
 		abort();
+	a->dev = d;
+	a->device = device(d);
+	a->fd = fcntl(a->device, F_DUPFD_CLOEXEC, 0);
+	a->watch = d->watch;
+	a->late = ly_boot_ms() - d->base.k.asked_ms > DOUBT_MS;
+	a->len = d->base.k.later;
+	memcpy(a->bytes, command_area(d, a->len), a->len);
+	d->open++;
+	if (a->fd < 0 ||
+	    uv_queue_work(d->poll.loop, &a->work, again_work, again_over) != 0)
+		abort(); /* out of descriptors: the next agent may have more */
 }
 
 /* It was read before the agent died. */
@@ -269,7 +285,7 @@ go_on(struct dev *d)
 		ask_again(d);
 		return true;
 	}
-	return watch(d);
+	return watch(d->watch, device(d));
 }
 
 /* ---- opening and closing ---- */
