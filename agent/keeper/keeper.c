@@ -18,9 +18,9 @@
  * SIGHUP and SIGINT are not for it.
  *
  * Limits: LY_KEEPER_INDEXES of a kind (more: the connection is closed), as
- * many descriptors as RLIMIT_NOFILE allows (more: LOST is said), and an agent
- * that does not take what it asked for loses its connection after
- * LY_KEEPER_PATIENCE_S.
+ * many descriptors as RLIMIT_NOFILE allows (more: LOST is said). An agent that
+ * does not take what it asked for is waited for as long as it lives: its host
+ * may have stood still, and what it is not given is lost to it.
  */
 #include "agent/keeper/keeper.h"
 
@@ -238,7 +238,6 @@ serve(int conn)
 	if (getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
 	    (peer.uid != geteuid() && peer.uid != 0))
 		return;
-	setsockopt(conn, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof(soon));
 	setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
 	if (!serve_one(conn))
 		return;

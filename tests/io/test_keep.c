@@ -890,4 +890,44 @@ TEST(killed_at_random_moments_it_loses_and_repeats_nothing)
 	end(&e);
 }
 
+/* Its host stood still, say. The keeper has more for it than a socket holds. */
+TEST(an_agent_that_stands_still_while_it_inherits_gets_everything)
+{
+	struct life l;
+	pid_t child;
+	int status, p[2];
+
+	born(&l);
+	pair(p);
+	for (unsigned i = 0; i < 400; i++) {
+		struct ly_slot *s = ly_slot_new(l.keep, LY_KEEP_AWAY);
+
+		ly_slot_put(s, LY_SLOT_CTRL, dup(p[0]));
+		ly_slot_commit(s, &i, sizeof(i));
+	}
+	dies(&l, false);
+	child = fork();
+	if (child == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+			_exit(8);
+		raise(SIGSTOP);
+		born(&l);
+		_exit(ly_keep_next(l.keep, LY_KEEP_AWAY, NULL) ? 0 : 1);
+	}
+	for (int i = 0; i < 300 && stopped(child, &status); i++)
+		ptrace(PTRACE_SYSCALL, child, NULL, NULL);
+	if (stopped(child, &status))
+		nap(1000000 * (2 * LY_KEEPER_PATIENCE_S + 1));
+	ptrace(PTRACE_CONT, child, NULL, NULL);
+	WANT(!stopped(child, &status));
+	if (WEXITSTATUS(status) == 8)
+		SKIP("no ptrace here");
+	WANT_INT(status, 0);
+	born(&l);
+	WANT(ly_keep_next(l.keep, LY_KEEP_AWAY, NULL));
+	close(p[0]);
+	close(p[1]);
+	dies(&l, true);
+}
+
 TEST_MAIN()
