@@ -384,11 +384,12 @@ write_pid(const struct ly_qemu *q, struct ly_why *why)
 	return ly_file_write(path, text, strlen(text), 0644, why);
 }
 
+/* LY_UNKNOWN: it does not run any more, for certain. */
 static enum ly_rc
 read_pid(struct ly_qemu *q, struct ly_why *why)
 {
 	char path[LY_PATH_LEN + 16];
-	unsigned long long start = 0;
+	unsigned long long start = 0, now;
 	uint8_t *text;
 	size_t len;
 	enum ly_rc rc;
@@ -400,9 +401,17 @@ read_pid(struct ly_qemu *q, struct ly_why *why)
 	if (sscanf((char *)text, "%d %llu", &q->pid, &start) != 2)
 		q->pid = 0;
 	free(text);
-	if (q->pid > 0)
-		q->pidfd = (int)syscall(SYS_pidfd_open, q->pid, 0);
-	if (q->pidfd < 0 || start == 0 || started_at(q->pid) != start)
+	if (q->pid <= 0 || start == 0)
+		return ly_fail(why, LY_OUTSIDE, "%s: damaged", path);
+	q->pidfd = (int)syscall(SYS_pidfd_open, q->pid, 0);
+	if (q->pidfd < 0 && errno != ESRCH)
+		return ly_fail(why, LY_OUTSIDE, "pidfd_open: %s",
+		    strerror(errno));
+	now = q->pidfd < 0 ? 0 : started_at(q->pid);
+	if (q->pidfd >= 0 && now == 0 && errno != ENOENT && errno != ESRCH)
+		return ly_fail(why, LY_OUTSIDE, "/proc/%d/stat: %s", q->pid,
+		    strerror(errno));
+	if (now != start)
 		return ly_fail(why, LY_UNKNOWN, "%s: no such QEMU runs", path);
 	return LY_OK;
 }

@@ -42,7 +42,8 @@ LY_MUST enum ly_rc ly_qemu_start(uv_loop_t *loop,
     const struct ly_qemu_params *params, const struct ly_qemu_ops *ops,
     void *arg, struct ly_qemu **out, struct ly_why *why);
 /* Takes over the one that an agent before us started in this directory;
- * LY_UNKNOWN when none runs. on_ready() follows as after a start. */
+ * LY_UNKNOWN when none runs, LY_OUTSIDE when that cannot be told. on_ready()
+ * follows as after a start. */
 LY_MUST enum ly_rc ly_qemu_adopt(uv_loop_t *loop,
     const struct ly_qemu_params *params, const struct ly_qemu_ops *ops,
     void *arg, struct ly_qemu **out, struct ly_why *why);

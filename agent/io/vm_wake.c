@@ -64,15 +64,22 @@ find_qemu(struct vm *vm, const struct ly_qemu_ops *ops)
 		.name = vm->name,
 		.id = vm->id };
 	struct ly_why why;
+	enum ly_rc rc;
 
 	if (vm->external)
 		return;
 	vm->woken = true;
-	if (ly_qemu_adopt(vm->vms->agent->loop, &params, ops, vm, &vm->qemu,
-		&why) == LY_OK)
+	rc = ly_qemu_adopt(vm->vms->agent->loop, &params, ops, vm, &vm->qemu,
+	    &why);
+	if (rc == LY_OK)
 		return;
-	ly_log(LY_WARNING, vm->name, "QEMU has ended meanwhile: %s", why.text);
 	vm->qemu = NULL;
+	if (rc !=
+	    LY_UNKNOWN) { /* it may run: nobody else may be given its TPM */
+		ly_vm_alarm(vm, why.text);
+		return;
+	}
+	ly_log(LY_WARNING, vm->name, "QEMU has ended meanwhile: %s", why.text);
 	ly_vm_woken(vm);
 }
 

@@ -528,6 +528,9 @@ ly_vms_stop(struct ly_vms *vms, const struct ly_request *m)
 		done(vms, m->req, LY_REFUSED, "not a VM of that site");
 	} else if (vm->moving != LY_MOVING_NOT) {
 		done(vms, m->req, LY_BUSY, "the VM is in a migration");
+	} else if (vm->woken && !vm->qemu) {
+		done(vms, m->req, LY_REFUSED,
+		    "its QEMU may run, but this agent cannot watch it");
 	} else {
 		vm->stop_req = m->req;
 		if (!vm->qemu)

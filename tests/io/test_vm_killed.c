@@ -13,7 +13,9 @@
 #include "agent/io/control.h"
 #include "agent/io/keep.h"
 #include "agent/io/links.h"
+#include "agent/io/qemu.h"
 #include "agent/io/vms.h"
+#include "lib/io/file.h"
 #include "tests/test.h"
 
 #include <errno.h>
@@ -21,6 +23,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -619,6 +622,49 @@ TEST(another_vm_of_that_name_does_not_take_the_place_of_the_first)
 	WANT_INT(waitpid(pid, &status, WNOHANG), 0);
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
+	end();
+}
+
+static enum ly_rc
+adopt(uv_loop_t *loop, const char *pid)
+{
+	static const struct ly_qemu_ops none;
+	struct ly_qemu_params p = { .name = "web1", .dir = dir };
+	struct ly_qemu *q;
+	struct ly_why why;
+	char path[64];
+	enum ly_rc rc;
+
+	snprintf(path, sizeof(path), "%s/qemu.pid", dir);
+	WANT_INT(ly_file_write(path, pid, strlen(pid), 0600, &why), LY_OK);
+	rc = ly_qemu_adopt(loop, &p, &none, NULL, &q, &why);
+	uv_run(loop, UV_RUN_NOWAIT);
+	return rc;
+}
+
+/* Else its lease would be given back while it runs. */
+TEST(a_qemu_that_cannot_be_looked_for_has_not_ended)
+{
+	struct rlimit was, few;
+	char ours[32];
+	uv_loop_t loop;
+	int fd;
+
+	begin();
+	WANT_INT(uv_loop_init(&loop), 0);
+	WANT_INT(adopt(&loop, "999999999 5"), LY_UNKNOWN);
+	WANT_INT(adopt(&loop, "no number"), LY_OUTSIDE);
+	snprintf(ours, sizeof(ours), "%d 5", getpid());
+	WANT_INT(adopt(&loop, ours), LY_UNKNOWN); /* another of that pid */
+	getrlimit(RLIMIT_NOFILE, &was);
+	few = was;
+	fd = dup(0);
+	few.rlim_cur = (rlim_t)fd + 2; /* its log, and its pidfd */
+	close(fd);
+	setrlimit(RLIMIT_NOFILE, &few);
+	WANT_INT(adopt(&loop, ours), LY_OUTSIDE);
+	setrlimit(RLIMIT_NOFILE, &was);
+	uv_loop_close(&loop);
 	end();
 }
 
