@@ -14,6 +14,9 @@ cd "$(dirname "$0")/../.." || exit 2
 . tests/lab/guest.sh
 
 LAB_RELAY='-d 0'
+# A command that a TCTI runs when its agent dies is in doubt.
+# shellcheck disable=SC2034
+LAB_CHIP=socket:
 # shellcheck disable=SC2034
 GUEST_EXTRA="lanyard.log=1 lanyard.rate=${RATE:-50}"
 lab_begin chaos

@@ -13,6 +13,8 @@
 #
 # Everything started is stopped by pid at exit. Ports are of the loopback.
 # LAB_AGENT=LINES goes into [agent] of every host added after it is set.
+# LAB_CHIP=socket: lets an agent reach its chips by itself, so that an answer
+# outlives it (the default is a TCTI of tpm2-tss).
 # LAB_RTT=MS puts a relay before every host and manager that others dial, and
 # LAB_RELAY=OPTIONS one with these options (see wanrelay.c).
 
@@ -245,7 +247,7 @@ lab_host() {
 	lab_n=0
 	while [ $lab_n -lt "${3:-1}" ]; do
 		lab_chip "$2" $lab_n || lab_die "chip"
-		printf '[tpm chip%s]\ntcti = swtpm:path=%s\n' $lab_n \
+		printf '[tpm chip%s]\ntcti = %s%s\n' $lab_n "${LAB_CHIP:-swtpm:path=}" \
 			"$LAB/$2/chip$lab_n.sock" >>"$LAB/$2/agent.conf"
 		lab_n=$((lab_n + 1))
 	done
