@@ -12,8 +12,6 @@
 #define LONG_MS 120000
 
 static void move_feed(struct move *mv, const struct ly_saga_event *ev);
-static void job_done(struct manager *m, const struct ask *a,
-    const struct ly_done *d);
 static void move_done(struct move *mv, enum ly_step step,
     const struct ly_done *d);
 
@@ -35,8 +33,8 @@ now_ms(const struct manager *m)
 	return net_now_ms(m->node);
 }
 
-static void
-host_place(struct ly_place *p, unsigned host)
+void
+mgr_host_place(struct ly_place *p, unsigned host)
 {
 	char name[8], site[8];
 
@@ -45,14 +43,14 @@ host_place(struct ly_place *p, unsigned host)
 	ly_place_set(p, site, host < HOSTS ? name : "");
 }
 
-static unsigned
-host_at(const struct ly_place *p)
+unsigned
+mgr_host_at(const struct ly_place *p)
 {
 	return p->name[0] == 'h' ? (unsigned)(p->name[1] - '0') : HOSTS;
 }
 
-static struct ly_vm *
-vm_entry(const struct manager *m, unsigned vm)
+struct ly_vm *
+mgr_vm_entry(const struct manager *m, unsigned vm)
 {
 	struct ly_id id = vm_id(vm);
 
@@ -61,40 +59,40 @@ vm_entry(const struct manager *m, unsigned vm)
 
 /* ---- the store ---- */
 
-static bool
-save_vm(struct manager *m, unsigned vm)
+bool
+mgr_save_vm(struct manager *m, unsigned vm)
 {
 	struct store *st = store_of(m);
-	const struct ly_vm *v = vm_entry(m, vm);
+	const struct ly_vm *v = mgr_vm_entry(m, vm);
 
 	if (st->full)
 		return false;
 	st->vms[vm] = (struct vm_row){ .used = true,
 		.bound = v->bound,
 		.lost = v->lost,
-		.at = host_at(&v->at),
+		.at = mgr_host_at(&v->at),
 		.epoch = v->epoch };
 	return true;
 }
 
-static void
-save_vm_later(struct manager *m, unsigned vm)
+void
+mgr_save_vm_later(struct manager *m, unsigned vm)
 {
-	if (!save_vm(m, vm))
-		vm_entry(m, vm)->unsaved = true;
+	if (!mgr_save_vm(m, vm))
+		mgr_vm_entry(m, vm)->unsaved = true;
 }
 
 /* ---- asking ---- */
 
-static void
-send_ask(struct manager *m, const struct ask *a)
+void
+mgr_send_ask(struct manager *m, const struct ask *a)
 {
 	if (m->host[a->host])
 		net_send(m->host[a->host], a->type, &a->msg);
 }
 
-static struct ask *
-ask_new(struct manager *m, unsigned host, unsigned type, uint64_t limit_ms)
+struct ask *
+mgr_ask_new(struct manager *m, unsigned host, unsigned type, uint64_t limit_ms)
 {
 	for (unsigned i = 0; i < ASKS; i++) {
 		struct ask *a = &m->asks[i];
@@ -130,7 +128,7 @@ ask_over(struct manager *m, struct ask *a, const struct ly_done *d)
 	if (was.move)
 		move_done(was.move, was.step, d);
 	else
-		job_done(m, &was, d);
+		mgr_job_done(m, &was, d);
 }
 
 static void
@@ -151,8 +149,8 @@ ticket_sum(const uint8_t *at, size_t len, uint64_t key)
 	return key;
 }
 
-static struct ly_bytes
-mint(struct manager *m, struct ask *a, unsigned vm, const struct ly_id *mig,
+struct ly_bytes
+mgr_mint(struct manager *m, struct ask *a, unsigned vm, const struct ly_id *mig,
     unsigned to, unsigned rights, uint64_t epoch)
 {
 	uint64_t now = net_wall_s(m->node);
@@ -175,8 +173,8 @@ mint(struct manager *m, struct ask *a, unsigned vm, const struct ly_id *mig,
 
 /* ---- a migration ---- */
 
-static void
-move_tell(struct move *mv, enum ly_saga_kind kind)
+void
+mgr_move_tell(struct move *mv, enum ly_saga_kind kind)
 {
 	move_feed(mv, &(struct ly_saga_event){ .kind = kind });
 }
@@ -197,8 +195,8 @@ fill(struct move *mv, struct ask *a, enum ly_step step)
 	if (a->type == LY_PREPARE) {
 		a->msg.start.vm = vm_id(mv->row.vm);
 		a->msg.start.mig = mv->row.id;
-		a->msg.start.ticket = mint(mv->m, a, mv->row.vm, &mv->row.id,
-		    mv->row.to, LY_MAY_MOVE, mv->row.from_epoch);
+		a->msg.start.ticket = mgr_mint(mv->m, a, mv->row.vm,
+		    &mv->row.id, mv->row.to, LY_MAY_MOVE, mv->row.from_epoch);
 		ly_copy(a->msg.start.source, LY_SPIFFE_MAX,
 		    who_of(mv->row.from));
 		return;
@@ -223,7 +221,7 @@ static void
 move_ask(struct move *mv, enum ly_step step)
 {
 	const struct ly_step_row *row = &ly_steps[step];
-	struct ask *a = ask_new(mv->m, party(mv, row->whom), row->asks,
+	struct ask *a = mgr_ask_new(mv->m, party(mv, row->whom), row->asks,
 	    row->limit_ms);
 
 	mv->req[step] = a ? a->req : 0;
@@ -232,7 +230,7 @@ move_ask(struct move *mv, enum ly_step step)
 	a->move = mv;
 	a->step = step;
 	fill(mv, a, step);
-	send_ask(mv->m, a);
+	mgr_send_ask(mv->m, a);
 }
 
 static enum ly_rc
@@ -280,11 +278,11 @@ save_move(struct move *mv)
 static void
 place_vm(struct move *mv)
 {
-	struct ly_vm *v = vm_entry(mv->m, mv->row.vm);
+	struct ly_vm *v = mgr_vm_entry(mv->m, mv->row.vm);
 	const struct ly_saga_rec *r = &mv->row.rec;
 
 	if (r->state == LY_SAGA_COMMITTED) {
-		host_place(&v->at, mv->row.to);
+		mgr_host_place(&v->at, mv->row.to);
 		v->epoch = r->epoch;
 		v->state = mv->said ? mv->there : LY_VM_RUNNING;
 		v->known = true;
@@ -296,7 +294,7 @@ place_vm(struct move *mv)
 	} else {
 		return;
 	}
-	save_vm_later(mv->m, mv->row.vm);
+	mgr_save_vm_later(mv->m, mv->row.vm);
 }
 
 static void
@@ -363,20 +361,20 @@ move_feed(struct move *mv, const struct ly_saga_event *ev)
 	if (!ly_saga_over(mv->saga.rec.state) || mv->told)
 		return;
 	mv->told = true;
-	vm_entry(mv->m, mv->row.vm)->saga = NULL;
+	mgr_vm_entry(mv->m, mv->row.vm)->saga = NULL;
 	if (mv->saga.rec.fate == LY_FATE_CLAIMED)
 		stats.claimed++;
 	else
 		stats.aborted++;
 }
 
-static struct move *
-move_new(struct manager *m, unsigned vm)
+struct move *
+mgr_move_new(struct manager *m, unsigned vm)
 {
 	struct move *mv = &m->moves[vm];
 
 	*mv = (struct move){ .used = true, .m = m };
-	vm_entry(m, vm)->saga = mv;
+	mgr_vm_entry(m, vm)->saga = mv;
 	return mv;
 }
 
@@ -392,7 +390,7 @@ watch_source(struct move *mv)
 	if (!mv->gone_ms)
 		mv->gone_ms = now_ms(m);
 	if (now_ms(m) - mv->gone_ms >= HOST_LOST_MS)
-		move_tell(mv, LY_SAGA_HOST_LOST);
+		mgr_move_tell(mv, LY_SAGA_HOST_LOST);
 }
 
 static void
@@ -410,256 +408,7 @@ move_tick(struct move *mv)
 			move_feed(mv,
 			    &(struct ly_saga_event){ .kind = LY_SAGA_LATE,
 				.step = (enum ly_step)i });
-	move_tell(mv, LY_SAGA_TICK);
-}
-
-/* ---- jobs: start and stop ---- */
-
-static void
-job_end(struct manager *m, unsigned vm)
-{
-	m->jobs[vm].kind = JOB_NONE;
-	vm_entry(m, vm)->busy = false;
-}
-
-static struct ask *
-job_ask(struct manager *m, unsigned vm, unsigned host, unsigned type,
-    uint64_t limit_ms, enum stage stage)
-{
-	struct ask *a = ask_new(m, host, type, limit_ms);
-
-	if (!a) {
-		job_end(m, vm);
-		return NULL;
-	}
-	a->vm = vm;
-	a->stage = stage;
-	if (type == LY_START)
-		a->msg.start.vm = vm_id(vm);
-	else if (type == LY_BIND)
-		a->msg.bind.vm = vm_id(vm);
-	else
-		a->msg.request.vm = vm_id(vm);
-	return a;
-}
-
-static void
-send_start(struct manager *m, struct job *j, unsigned rights)
-{
-	struct ly_vm *v = vm_entry(m, j->vm);
-	struct ly_place was = v->at;
-	struct ask *a;
-
-	host_place(&v->at, j->to);
-	v->lost = false;
-	if (!save_vm(m, j->vm)) {
-		v->at = was;
-		job_end(m, j->vm);
-		return;
-	}
-	v->known = false;
-	v->state = LY_VM_NONE;
-	a = job_ask(m, j->vm, j->to, LY_START, LONG_MS, STAGE_GO);
-	if (!a)
-		return;
-	a->msg.start.ticket = mint(m, a, j->vm, &(struct ly_id){ { 0 } }, j->to,
-	    rights, j->epoch);
-	send_ask(m, a);
-}
-
-/* Somebody has the lease: proof that the VM does not run there any more. */
-static void
-free_the_lease(struct manager *m, struct job *j)
-{
-	struct ly_vm *v = vm_entry(m, j->vm);
-	struct ask *a;
-	bool there = j->holder < HOSTS && m->host[j->holder];
-	bool runs_ = v->known && host_at(&v->at) == j->holder &&
-	    v->state != LY_VM_NONE && v->state != LY_VM_FAILED;
-
-	if (there && (!runs_ || j->force)) {
-		a = job_ask(m, j->vm, j->holder, LY_STOP, LONG_MS, STAGE_STOP);
-		if (a) {
-			a->msg.request.flag = 1;
-			send_ask(m, a);
-		}
-	} else if (!there && j->force) {
-		/* The operator's word: he has made sure that it is off. */
-		if (j->holder < HOSTS)
-			host_reboot(j->holder);
-		send_start(m, j, LY_MAY_ATTACH | LY_MAY_FORCE);
-	} else {
-		job_end(m, j->vm);
-	}
-}
-
-static void
-started(struct manager *m, struct job *j, const struct ly_done *d)
-{
-	struct ly_vm *v = vm_entry(m, j->vm);
-
-	if (d && d->rc == LY_OK) {
-		v->epoch = ly_max(d->epoch, j->epoch + 1);
-		v->known = true;
-		v->state = LY_VM_RUNNING;
-		save_vm_later(m, j->vm);
-	}
-	job_end(m, j->vm);
-}
-
-static void
-shown(struct manager *m, struct job *j, const struct ly_done *d)
-{
-	unsigned state = 0;
-
-	j->holder = HOSTS;
-	if (!d || d->rc != LY_OK ||
-	    sscanf(d->value, "%u %u", &state, &j->holder) != 2) {
-		job_end(m, j->vm);
-		return;
-	}
-	j->epoch = d->epoch;
-	if (state == LY_REC_DETACHED)
-		send_start(m, j, LY_MAY_ATTACH);
-	else
-		free_the_lease(m, j);
-}
-
-static void
-job_done(struct manager *m, const struct ask *a, const struct ly_done *d)
-{
-	struct job *j = &m->jobs[a->vm];
-	struct ly_vm *v = vm_entry(m, a->vm);
-
-	if (j->kind == JOB_ADD) {
-		if (d && d->rc == LY_OK) {
-			v->bound = true;
-			save_vm_later(m, a->vm);
-		}
-		job_end(m, a->vm);
-	} else if (j->kind == JOB_STOP) {
-		if (d && (d->rc == LY_OK || d->rc == LY_UNKNOWN)) {
-			v->state = LY_VM_NONE;
-			v->known = true;
-			save_vm_later(m, a->vm);
-		}
-		job_end(m, a->vm);
-	} else if (j->kind == JOB_START && a->stage == STAGE_SHOW) {
-		shown(m, j, d);
-	} else if (j->kind == JOB_START && a->stage == STAGE_STOP) {
-		if (d && (d->rc == LY_OK || d->rc == LY_UNKNOWN))
-			send_start(m, j, LY_MAY_ATTACH | LY_MAY_FORCE);
-		else
-			job_end(m, a->vm);
-	} else if (j->kind == JOB_START) {
-		started(m, j, d);
-	}
-}
-
-/* ---- the operator ---- */
-
-static struct job *
-job_begin(struct manager *m, unsigned vm, enum job_kind kind)
-{
-	struct ly_vm *v = vm_entry(m, vm);
-
-	if (v->busy || !m->node->up)
-		return NULL;
-	v->busy = true;
-	m->jobs[vm] = (struct job){ .kind = kind, .vm = vm };
-	return &m->jobs[vm];
-}
-
-void
-manager_migrate(unsigned vm, unsigned to)
-{
-	struct manager *m = manager_of(vm);
-	struct ly_vm *v = m->node->up ? vm_entry(m, vm) : NULL;
-	unsigned at = v ? host_at(&v->at) : HOSTS;
-	struct move *mv;
-
-	if (!v || v->saga || v->busy || !v->bound || at >= HOSTS || at == to ||
-	    !m->host[to] || !m->host[w.vm_home[vm]] || !m->host[at] ||
-	    m->moves[vm].used)
-		return;
-	mv = move_new(m, vm);
-	mv->row = (struct mig_row){ .used = true,
-		.id = mig_id(++w.mig_serial),
-		.vm = vm,
-		.home = w.vm_home[vm],
-		.from = at,
-		.to = to };
-	w.mig[w.mig_serial % MIGS] = (struct mig_seen){ .vm = vm };
-	ly_saga_init(&mv->saga);
-	LOG("operator: migrate vm%u from %u to %u", vm, at, to);
-	move_tell(mv, LY_SAGA_GO);
-}
-
-static bool
-past_migration(struct ly_vm *v, unsigned to)
-{
-	struct move *mv = v->saga;
-
-	if (!mv)
-		return true;
-	if ((mv->saga.rec.tell & (1u << LY_PARTY_DEST)) && mv->row.to == to)
-		return false;
-	mv->refused = NULL;
-	move_tell(mv, LY_SAGA_SUPERSEDE);
-	return !mv->refused;
-}
-
-void
-manager_start(unsigned vm, unsigned to, bool force)
-{
-	struct manager *m = manager_of(vm);
-	struct ly_vm *v = m->node->up ? vm_entry(m, vm) : NULL;
-	struct job *j;
-	struct ask *a;
-
-	if (!v || v->busy || !v->bound || !m->host[to] ||
-	    !m->host[w.vm_home[vm]] || !past_migration(v, to))
-		return;
-	j = job_begin(m, vm, JOB_START);
-	if (!j)
-		return;
-	LOG("operator: start vm%u at %u%s", vm, to, force ? " by force" : "");
-	j->to = to;
-	j->force = force;
-	a = job_ask(m, vm, w.vm_home[vm], LY_SHOW, SHORT_MS, STAGE_SHOW);
-	if (a)
-		send_ask(m, a);
-}
-
-void
-manager_stop(unsigned vm, bool force)
-{
-	struct manager *m = manager_of(vm);
-	struct ly_vm *v = m->node->up ? vm_entry(m, vm) : NULL;
-	unsigned at = v ? host_at(&v->at) : HOSTS;
-	struct ask *a;
-
-	if (!v || v->saga || at >= HOSTS || !m->host[at] ||
-	    !job_begin(m, vm, JOB_STOP))
-		return;
-	LOG("operator: stop vm%u at %u", vm, at);
-	a = job_ask(m, vm, at, LY_STOP, LONG_MS, STAGE_GO);
-	if (!a)
-		return;
-	a->msg.request.flag = force;
-	send_ask(m, a);
-}
-
-void
-manager_cancel(unsigned vm)
-{
-	struct manager *m = manager_of(vm);
-	struct ly_vm *v = m->node->up ? vm_entry(m, vm) : NULL;
-
-	if (!v || !v->saga)
-		return;
-	LOG("operator: cancel vm%u's migration", vm);
-	move_tell(v->saga, LY_SAGA_CANCEL);
+	mgr_move_tell(mv, LY_SAGA_TICK);
 }
 
 /* ---- its hosts ---- */
@@ -678,9 +427,9 @@ host_gone(struct manager *m, unsigned host)
 {
 	m->host[host] = NULL;
 	for (unsigned i = 0; i < w.vms_n; i++) {
-		struct ly_vm *v = vm_entry(m, i);
+		struct ly_vm *v = mgr_vm_entry(m, i);
 
-		if (v && host_at(&v->at) == host)
+		if (v && mgr_host_at(&v->at) == host)
 			v->known = false;
 	}
 }
@@ -702,7 +451,7 @@ on_frame(struct end *e, unsigned type, const union ly_any *msg)
 		m->host[host] = e;
 		for (unsigned i = 0; i < ASKS; i++)
 			if (m->asks[i].used && m->asks[i].host == host)
-				send_ask(m, &m->asks[i]);
+				mgr_send_ask(m, &m->asks[i]);
 	} else if (type == LY_DONE) {
 		for (unsigned i = 0; i < ASKS; i++)
 			if (m->asks[i].used &&
@@ -715,7 +464,7 @@ on_frame(struct end *e, unsigned type, const union ly_any *msg)
 		v = ly_roster_vm(&m->roster, &msg->vmstate.vm);
 		if (v && v->saga)
 			move_heard(v->saga, host, msg->vmstate.state);
-		if (v && host_at(&v->at) == host) {
+		if (v && mgr_host_at(&v->at) == host) {
 			v->known = true;
 			v->state = msg->vmstate.state;
 			v->epoch = ly_max(v->epoch, msg->vmstate.epoch);
@@ -759,12 +508,12 @@ on_tick(void *obj, uint64_t n)
 		return;
 	for (unsigned i = 0; i < VMS; i++) {
 		struct ly_vm *v = m->moves[i].used || i < w.vms_n ?
-		    vm_entry(m, i) :
+		    mgr_vm_entry(m, i) :
 		    NULL;
 
 		if (m->moves[i].used)
 			move_tick(&m->moves[i]);
-		if (v && v->unsaved && save_vm(m, i))
+		if (v && v->unsaved && mgr_save_vm(m, i))
 			v->unsaved = false;
 	}
 }
@@ -806,16 +555,16 @@ load_vm(struct manager *m, unsigned vm)
 	ly_print(name, sizeof(name), "vm%u", vm);
 	if (ly_roster_add_vm(&m->roster, &id, name, &v, NULL) != LY_OK)
 		abort();
-	host_place(&v->home, w.vm_home[vm]);
+	mgr_host_place(&v->home, w.vm_home[vm]);
 	if (!st->vms[vm].used)
 		return;
 	v->bound = st->vms[vm].bound;
 	v->lost = st->vms[vm].lost;
 	v->epoch = st->vms[vm].epoch;
-	host_place(&v->at, st->vms[vm].at);
+	mgr_host_place(&v->at, st->vms[vm].at);
 	if (!st->migs[vm].used || ly_saga_over(st->migs[vm].rec.state))
 		return;
-	mv = move_new(m, vm);
+	mv = mgr_move_new(m, vm);
 	mv->row = st->migs[vm];
 	ly_saga_load(&mv->saga, &mv->row.rec);
 }
@@ -836,17 +585,17 @@ manager_boot(struct manager *m)
 	for (unsigned i = 0; i < VMS; i++)
 		if (m->moves[i].used) {
 			place_vm(&m->moves[i]);
-			move_tell(&m->moves[i], LY_SAGA_GO);
+			mgr_move_tell(&m->moves[i], LY_SAGA_GO);
 		}
 	for (unsigned i = 0; i < w.vms_n; i++)
-		if (manager_of(i) == m && !vm_entry(m, i)->bound) {
+		if (manager_of(i) == m && !mgr_vm_entry(m, i)->bound) {
 			struct ask *a;
 
-			(void)job_begin(m, i, JOB_ADD);
-			a = job_ask(m, i, w.vm_home[i], LY_BIND, LONG_MS,
+			(void)mgr_job_begin(m, i, JOB_ADD);
+			a = mgr_job_ask(m, i, w.vm_home[i], LY_BIND, LONG_MS,
 			    STAGE_GO);
 			if (a)
-				send_ask(m, a);
+				mgr_send_ask(m, a);
 		}
 	sim_after(TICK_US, on_tick, m, &n->gen, 0);
 }

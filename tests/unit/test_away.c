@@ -498,6 +498,34 @@ TEST(a_source_with_a_command_in_flight_may_not_release)
 	WANT(w.away.state == LY_AWAY_HELD);
 }
 
+TEST(a_source_whose_migration_is_still_open_stays_released)
+{
+	struct world w = released();
+
+	for (unsigned fate = LY_FATE_UNKNOWN; fate <= LY_FATE_OPEN; fate++) {
+		tell(&w,
+		    (struct ly_away_event){ .kind = LY_AWAY_ASK, .mig = mig });
+		outcome(&w, (enum ly_fate)fate);
+		WANT(w.away.state == LY_AWAY_RELEASED);
+	}
+	happens(&w, LY_AWAY_COMMAND);
+	WANT(!find(&w, LY_SAY_COMMAND));
+}
+
+TEST(a_reset_and_a_command_that_both_waited_go_in_that_order)
+{
+	struct world w = held();
+
+	happens(&w, LY_AWAY_DOWN);
+	happens(&w, LY_AWAY_RESET);
+	happens(&w, LY_AWAY_COMMAND);
+	happens(&w, LY_AWAY_UP);
+	granted(&w, LY_OK, 3, 6);
+	WANT(find(&w, LY_SAY_INIT)->seq == 7 && !find(&w, LY_SAY_COMMAND));
+	answer(&w, 7);
+	WANT(find(&w, LY_SAY_COMMAND)->seq == 8);
+}
+
 TEST(nothing_is_numbered_between_release_and_the_homes_word)
 {
 	struct world w = released();
