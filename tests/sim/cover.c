@@ -63,16 +63,67 @@ static const struct {
 		"SUPERSEDE", "TICK" } },
 };
 
-#define ANY 0xff
+/* Cells that no world of ours visits but by chance, by their names; an empty
+ * state is any. */
+#define NOT_ASKED "the answer to what is not asked there"
+#define ONE_SHELL "its shell does not say it there"
+#define NO_GUEST "no guest runs here then"
+#define LIAR "only from a peer that lies, and by chance"
+#define NOT_HERE "not simulated: see its unit test"
 
-/* Cells that no world of ours can visit. */
 static const struct {
 	enum machine m;
-	uint8_t state, kind;
-	const char *why;
+	const char *state, *kinds, *why;
 } never[] = {
-	{ M_SOURCE, LY_SRC_OVER, ANY, "its shell ends with it" },
-	{ M_DEST, LY_DST_OVER, ANY, "its shell ends with it" },
+	{ M_HOME, "attached", "WRITTEN TICK", ONE_SHELL },
+	{ M_HOME, "detached", "WRITTEN TICK", ONE_SHELL },
+	{ M_HOME, "prepared", "WRITTEN", ONE_SHELL },
+	{ M_HOME, "quiesced", "WRITTEN TICK", ONE_SHELL },
+	{ M_HOME, "", "ANSWER", "not entered while the TPM runs" },
+	{ M_HOME, "", "CANCEL", LIAR },
+	{ M_HOME, "quiesced", "COMMAND", LIAR },
+	{ M_AWAY, "", "ATTACH STAGE CLAIM RELEASE ASK SETTLED DETACH",
+	    ONE_SHELL },
+	{ M_AWAY, "", "COMMAND RESET CANCEL", NO_GUEST },
+	{ M_AWAY, "", "STALE", NOT_HERE },
+	{ M_AWAY, "none", "UP DOWN LEASE TICK", "it has left its link" },
+	{ M_AWAY, "",
+	    "HEAR_GRANTED HEAR_ANSWER HEAR_REFUSED HEAR_STAGED"
+	    " HEAR_RELEASED HEAR_DETACHED HEAR_OUTCOME HEAR_FENCE",
+	    LIAR },
+	{ M_GUARD, "", "LOOKED STOPPED GONE_ON", NOT_ASKED },
+	{ M_GUARD, "", "COMMAND FREE SAW_RUN WAKE", ONE_SHELL },
+	{ M_SOURCE, "over", "*", "its shell ends with it" },
+	{ M_SOURCE, "", "OPEN SET STATUS STOPPED RELEASED FATE RESUMED HOOKED",
+	    NOT_ASKED },
+	{ M_SOURCE, "", "HINT END", "QEMU says it in other states" },
+	{ M_SOURCE, "", "READY LOST", "the connection is there no more" },
+	{ M_SOURCE, "", "FENCED", "force within the switch: by chance" },
+	{ M_GUARD, "look", "TICK", "some milliseconds: by chance" },
+	{ M_SOURCE, "setup", "GONE CALLOFF", "some milliseconds: by chance" },
+	{ M_SOURCE, "stopping", "GONE CALLOFF TICK",
+	    "some milliseconds: by chance" },
+	{ M_DEST, "over", "*", "its shell ends with it" },
+	{ M_DEST, "", "SET STATUS GRANTED RESUMED HOOKED", NOT_ASKED },
+	{ M_DEST, "", "STREAM FIN LOST", "its shell takes one stream" },
+	{ M_DEST, "", "HINT BROKEN", "QEMU says it in other states" },
+	{ M_DEST, "", "FENCED", "force within the switch: by chance" },
+	{ M_DEST, "opening", "GONE DROP TICK", "some milliseconds: by chance" },
+	{ M_DEST, "taking", "DROP", "the fate is known by then" },
+	{ M_DEST, "resuming", "GONE DROP", "some milliseconds: by chance" },
+	{ M_LINK, "closed", "*", "its shell is gone" },
+	{ M_LINK, "",
+	    "CONNECTED SECURED DISTRUST CONSENT READ WROTE HELD TICK"
+	    " GONE CLOSE",
+	    ONE_SHELL },
+	{ M_LINK, "", "HELLO WELCOME PING PONG BYE OTHER",
+	    "a frame out of order: see fuzz_frame and test_link" },
+	{ M_DIAL, "", "*", ONE_SHELL },
+	{ M_LEASE, "", "LINKED LOST HEARD", ONE_SHELL },
+	{ M_SAGA, "cleaned", "*", "its shell forgets it" },
+	{ M_SAGA, "aborted", "*", "its shell forgets it" },
+	{ M_SAGA, "", "HOST_LOST", ONE_SHELL },
+	{ M_SAGA, "preparing", "LATE", "no fault lasts as long" },
 };
 
 void
@@ -82,15 +133,39 @@ cover(enum machine m, unsigned state, unsigned kind)
 		seen[m][state][kind]++;
 }
 
+/* `word` is one of the words. */
+static bool
+among(const char *words, const char *word)
+{
+	size_t n = strlen(word);
+
+	if (strcmp(words, "*") == 0)
+		return true;
+	for (const char *at = words; (at = strstr(at, word)); at += n)
+		if ((at == words || at[-1] == ' ') &&
+		    (at[n] == ' ' || at[n] == '\0'))
+			return true;
+	return false;
+}
+
 static const char *
 excuse(enum machine m, unsigned state, unsigned kind)
 {
 	for (size_t i = 0; i < LY_COUNT(never); i++)
 		if (never[i].m == m &&
-		    (never[i].state == ANY || never[i].state == state) &&
-		    (never[i].kind == ANY || never[i].kind == kind))
+		    (!*never[i].state ||
+			strcmp(never[i].state, table[m].state[state]) == 0) &&
+		    among(never[i].kinds, table[m].kind[kind]))
 			return never[i].why;
 	return NULL;
+}
+
+static void
+say(enum machine m, unsigned state, unsigned kind, const char *why)
+{
+	printf("# %s: %s x %s was not visited: %s\n", table[m].name,
+	    table[m].state[state], table[m].kind[kind],
+	    why ? why : "a HOLE in the simulator");
 }
 
 static unsigned
@@ -103,21 +178,16 @@ one(enum machine m, bool print)
 			const char *why = excuse(m, s, k);
 
 			cells++;
-			visited += seen[m][s][k] > 0;
-			if (seen[m][s][k] && why)
-				printf("# %s: %s x %s is visited, and is in"
-				       " the list of cells that cannot be\n",
-				    table[m].name, table[m].state[s],
-				    table[m].kind[k]);
-			if (seen[m][s][k] || why)
+			if (seen[m][s][k]) {
+				visited++;
 				continue;
-			holes++;
+			}
+			holes += !why;
 			if (print)
-				printf("# %s: %s x %s was never visited\n",
-				    table[m].name, table[m].state[s],
-				    table[m].kind[k]);
+				say(m, s, k, why);
 		}
-	printf("# %-6s %3u of %3u cells visited, %u cannot be, %u left\n",
+	printf(
+	    "# %-6s %3u of %3u cells visited, %u for a reason not, %u left\n",
 	    table[m].name, visited, cells, cells - visited - holes, holes);
 	return holes;
 }

@@ -394,9 +394,24 @@ happen(const struct item *it, struct end *e)
 
 /* ---- when ---- */
 
+/* In some worlds one command in a hundred loses its link, or its answer does. */
+static void
+leak(struct end *e, unsigned type)
+{
+	struct conn *c = e->c;
+
+	if (!w.leaky || w.healing ||
+	    (type != LY_COMMAND && type != LY_ANSWER) ||
+	    !sim_chance(&c->rng, 5))
+		return;
+	stats.faults++;
+	sim_after(sim_below(&c->rng, 2 * c->lat_us), on_cut, c, &c->gen, 0);
+}
+
 void
 fault_message(struct end *e, unsigned type)
 {
+	leak(e, type);
 	for (unsigned i = 0; i < armed_n; i++) {
 		const struct item *it = &w.item[armed[i]];
 

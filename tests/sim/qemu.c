@@ -91,6 +91,7 @@ guest_asks(struct qemu *q)
 	g->waiting = true;
 	q->asked_at = w.now;
 	stats.commands++;
+	stats.leaky += w.leaky;
 	if (!q->session) {
 		guest_fails(q);
 		return;

@@ -646,8 +646,8 @@ unsigned cover_report(bool print);
 /* ---- the world ---- */
 
 struct stats {
-	uint64_t steps, worlds, commands, answers, failures, switches, claimed,
-	    aborted, faults, cuts, kills, lies, cold, sim_us;
+	uint64_t steps, worlds, commands, leaky, answers, failures, switches,
+	    claimed, aborted, faults, cuts, kills, lies, cold, sim_us;
 };
 
 struct world {
@@ -674,7 +674,7 @@ struct world {
 	unsigned items_n;
 	uint64_t calm_at, end_at;
 	uint64_t think_us, tpm_us, lat_us, qmp_us, chunk_us;
-	bool slow_guest;
+	bool slow_guest, leaky;
 };
 
 extern struct world w;

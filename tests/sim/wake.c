@@ -219,12 +219,12 @@ wake(struct agent *a, const struct vm *k)
 	vm->feeding =
 	    true; /* in one turn: a home that is ours answers at once */
 	link_join(vm);
+	vm->woken = k->served;
 	if (!k->served)
 		vm_leave(vm);
 	vm_turn(vm);
 	if (!k->served || !vm->used)
 		return;
-	vm->woken = true;
 	if (!vm->qemu) {
 		vm_woken(vm);
 		return;
