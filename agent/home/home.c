@@ -18,6 +18,7 @@ propose(struct ly_home *h, const struct ly_home_event *ev)
 	h->writing = true;
 	h->asked = ev->kind;
 	h->asker = ev->door;
+	h->asked_age = ev->age;
 	h->asked_mig = ev->mig;
 	return &h->next;
 }
@@ -103,7 +104,7 @@ recall_leases(struct ly_home *h, const struct ly_home_event *ev)
  * now. Whoever had it before is fenced. */
 static void
 hand_over(struct ly_home *h, const struct ly_home_event *ev,
-    struct ly_home_todos *todo, ly_door door)
+    struct ly_home_todos *todo, ly_door door, uint64_t age)
 {
 	if (h->door && h->door != door)
 		ly_home_add(todo, LY_DO_FENCE, h->door)->epoch = h->rec.epoch;
@@ -112,15 +113,16 @@ hand_over(struct ly_home *h, const struct ly_home_event *ev,
 	if (door)
 		h->blind = false;
 	h->door = door;
+	h->age = age;
 }
 
-/* What comes by a door that is older than the holder's was said before that one
- * was opened, and has only been long on its way: doors are numbered as they are
- * made. It is no news, and must not shut the one that is in use. */
+/* What comes by a connection that is older than that of the holder's door was
+ * said before that one was made, and has only been long on its way. It is no
+ * news, and must not shut the door that is in use. */
 static bool
 is_stale(const struct ly_home *h, const struct ly_home_event *ev)
 {
-	return h->door && ev->door < h->door;
+	return h->door && ev->age < h->age;
 }
 
 static bool
@@ -183,7 +185,7 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 			say(h, ev, todo, LY_BUSY);
 			return;
 		}
-		hand_over(h, ev, todo, ev->door);
+		hand_over(h, ev, todo, ev->door, ev->age);
 		say(h, ev, todo, LY_OK);
 	} else if (ticket_fits(h, ev, LY_MAY_ATTACH | LY_MAY_FORCE)) {
 		take_lease(h, ev, todo);
@@ -250,7 +252,7 @@ resume(struct ly_home *h, const struct ly_home_event *ev,
 		say(h, ev, todo, LY_MALFORMED);
 		return;
 	}
-	hand_over(h, ev, todo, ev->door);
+	hand_over(h, ev, todo, ev->door, ev->age);
 	say(h, ev, todo, LY_OK);
 }
 
@@ -319,7 +321,7 @@ prestage_again(struct ly_home *h, const struct ly_home_event *ev,
 	    strcmp(h->rec.to, ev->who) == 0;
 
 	if (same)
-		h->staged = ly_max(h->staged, ev->door);
+		h->staged = ev->door;
 	say(h, ev, todo, same ? LY_OK : LY_REFUSED);
 }
 
@@ -365,6 +367,7 @@ static void
 park(struct ly_home *h, const struct ly_home_event *ev)
 {
 	h->parked.door = ev->door;
+	h->parked.age = ev->age;
 	h->parked.mig = ev->mig;
 	ly_copy(h->parked.who, sizeof(h->parked.who), ev->who);
 	h->parked.token = *ev->token;
@@ -434,7 +437,7 @@ claim_late(struct ly_home *h, const struct ly_home_event *ev,
 	if (fate == LY_FATE_CLAIMED && epoch == h->rec.epoch &&
 	    ly_home_holds(h, ev->who) && h->rec.state == LY_REC_ATTACHED) {
 		if (!is_stale(h, ev))
-			hand_over(h, ev, todo, ev->door);
+			hand_over(h, ev, todo, ev->door, ev->age);
 		say(h, ev, todo, is_stale(h, ev) ? LY_BUSY : LY_OK);
 	} else {
 		say(h, ev, todo,
@@ -448,6 +451,7 @@ unpark(struct ly_home *h, struct ly_home_todos *todo)
 	struct ly_home_event ev = {
 		.kind = LY_HOME_CLAIM,
 		.door = h->parked.door,
+		.age = h->parked.age,
 		.who = h->parked.who,
 		.mig = h->parked.mig,
 		.token = &h->parked.token,
@@ -551,10 +555,10 @@ attached(struct ly_home *h, const struct ly_home_event *ev,
 		h->tpm = LY_TPM_BROKEN;
 	note_taking(h, ev, was);
 	if (ev->boot_ms >= h->taken_ms) {
-		hand_over(h, ev, todo, h->asker);
+		hand_over(h, ev, todo, h->asker, h->asked_age);
 		return;
 	}
-	hand_over(h, ev, todo, 0); /* asked again, it is granted */
+	hand_over(h, ev, todo, 0, 0); /* asked again, it is granted */
 }
 
 /* What follows once the record is on disk, besides the answer. */
@@ -575,7 +579,7 @@ written(struct ly_home *h, const struct ly_home_event *ev,
 	if (ev->ok && h->asked == LY_HOME_ATTACH)
 		attached(h, ev, todo, &was);
 	if (ev->ok && h->asked == LY_HOME_CLAIM)
-		hand_over(h, ev, todo, h->asker);
+		hand_over(h, ev, todo, h->asker, h->asked_age);
 	if (ev->ok && h->asked == LY_HOME_DETACH)
 		h->door = 0;
 	if (ev->ok && h->asked == LY_HOME_ATTACH && !h->door)

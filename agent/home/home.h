@@ -67,13 +67,13 @@ enum ly_home_kind {
 };
 
 /* A door names a connection and a chan on it; 0 is none. The shell makes
- * them, each with a higher number than the one before (after 2^32 of them it may
- * begin anew), never uses one twice, and says when one is GONE. */
+ * them, never uses one twice, and says when one is GONE. */
 typedef uint64_t ly_door;
 
 struct ly_home_event {
 	enum ly_home_kind kind;
 	ly_door door;
+	uint64_t age; /* of the door's connection: a later one has a higher */
 	const char *who;  /* SPIFFE id of the asker; NULL: our own manager */
 	uint64_t now;	  /* seconds since 1970 */
 	uint64_t boot_ms; /* of ATTACH, WRITTEN, GONE: CLOCK_BOOTTIME */
@@ -130,6 +130,7 @@ struct ly_home {
 	bool blind;	/* since our start: rec.seq may be behind */
 	bool dirty;	/* broken once the running command is over */
 	ly_door door;	/* of the holder; 0: its link is down */
+	uint64_t age;	/* of its connection */
 	ly_door staged; /* of who may claim; 0: its link is down */
 	uint64_t seq;	/* the last command taken */
 	uint8_t hash[32];
@@ -145,10 +146,12 @@ struct ly_home {
 	/* Who waits for the WRITE, and for what. */
 	enum ly_home_kind asked;
 	ly_door asker;
+	uint64_t asked_age;
 	struct ly_id asked_mig;
 	/* A CLAIM that waits for its RELEASE. */
 	struct {
 		ly_door door;
+		uint64_t age;
 		struct ly_id mig;
 		char who[LY_SPIFFE_MAX];
 		struct ly_token token;

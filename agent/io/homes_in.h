@@ -71,6 +71,7 @@ struct ly_door_slot {
 
 struct ly_visitor {
 	struct ly_homes *homes;
+	uint64_t age; /* of its connection: a later one has a higher */
 	char who[LY_SPIFFE_MAX];
 	ly_visitor_say *say;
 	void *arg;
@@ -87,6 +88,7 @@ struct ly_homes {
 	struct ly_door_slot *doors;
 	size_t doors_n, free_door;
 	uint32_t door_serial;
+	uint64_t visitors_ever;
 	struct ly_vault *vault; /* NULL: the records are in a plain file */
 	struct ly_vault_tpm *vault_tpm;
 	uint64_t vault_version; /* as of the last job */

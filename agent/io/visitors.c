@@ -19,6 +19,7 @@ ly_visitor_new(struct ly_homes *homes, const char *who, ly_visitor_say *say_,
 	if (!v)
 		abort();
 	v->homes = homes;
+	v->age = ++homes->visitors_ever;
 	homes->refs++;
 	v->say = say_;
 	v->arg = arg;
@@ -239,6 +240,7 @@ hear_ticket(struct ly_visitor *v, const struct ly_id *vm, uint32_t chan,
 	ev->who = v->who;
 	ev->now = ly_home_now();
 	ev->boot_ms = ly_boot_ms();
+	ev->age = v->age;
 	ev->ticket = read_ticket(v->homes, bytes, ticket, &why);
 	if (!ev->ticket)
 		/* the machine tells the operator */
@@ -294,6 +296,7 @@ hear_resume(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 	}
 	ly_home_feed(h,
 	    &(struct ly_home_event){ .kind = LY_HOME_RESUME,
+		.age = v->age,
 		.door = d->id,
 		.who = v->who,
 		.epoch = r->epoch,
@@ -423,6 +426,7 @@ hear_claim(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 	ly_random(fresh, sizeof(fresh));
 	ly_home_feed(d->home,
 	    &(struct ly_home_event){ .kind = LY_HOME_CLAIM,
+		.age = v->age,
 		.door = d->id,
 		.who = v->who,
 		.mig = m->claim.mig,

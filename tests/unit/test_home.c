@@ -416,6 +416,7 @@ TEST(what_was_long_on_its_way_does_not_shut_the_door_in_use)
 	tell(&w,
 	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
 		.door = 33,
+		.age = 2,
 		.who = B,
 		.epoch = 2,
 		.seq = 1,
@@ -426,7 +427,8 @@ TEST(what_was_long_on_its_way_does_not_shut_the_door_in_use)
 	WANT(!find(&w, LY_DO_FENCE));
 	tell(&w,
 	    (struct ly_home_event){ .kind = LY_HOME_RESUME,
-		.door = 32,
+		.door = 34,
+		.age = 1,
 		.who = B,
 		.epoch = 2,
 		.seq = 1,
