@@ -249,6 +249,7 @@ struct door {
 
 struct visitor {
 	bool used, foreign;
+	uint64_t age;
 	struct agent *agent;
 	struct end *end; /* NULL: the local link */
 	char who[LY_SPIFFE_MAX];
@@ -449,6 +450,7 @@ struct agent {
 	struct home homes[VMS];
 	struct door doors[DOORS];
 	uint32_t door_serial;
+	uint64_t visitors_ever;
 	struct visitor visitors[VISITORS];
 	bool job, again;
 	struct ly_record job_rec[VMS];

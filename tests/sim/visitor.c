@@ -12,6 +12,7 @@ visitor_new(struct agent *a, struct end *e, const char *who, bool foreign)
 			continue;
 		*v = (struct visitor){ .used = true,
 			.foreign = foreign,
+			.age = ++a->visitors_ever,
 			.agent = a,
 			.end = e,
 			.lessor = { .length_ms = LY_LEASE_MS,
@@ -135,6 +136,7 @@ hear_opening(struct visitor *v, unsigned type, const union ly_any *m)
 	struct home *h = home_of(v->agent, vm);
 	struct door *d = h ? door_for(v, chan, h) : NULL;
 	struct ly_home_event ev = { .who = v->who,
+		.age = v->age,
 		.now = net_wall_s(v->agent->node),
 		.boot_ms = net_now_ms(v->agent->node) };
 	uint8_t fresh[LY_SECRET_LEN];
@@ -228,6 +230,7 @@ hear_claim(struct visitor *v, const struct ly_claim *c)
 	secret_new(v->agent->node, fresh);
 	home_feed(d->home,
 	    &(struct ly_home_event){ .kind = LY_HOME_CLAIM,
+		.age = v->age,
 		.door = d->id,
 		.who = v->who,
 		.mig = c->mig,
