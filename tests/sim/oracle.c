@@ -265,6 +265,10 @@ is_reported(unsigned vm)
 	struct ly_id id = vm_id(vm);
 	const struct ly_vm *v = ly_roster_vm(&manager_of(vm)->roster, &id);
 
+	for (unsigned i = 0; i < QEMUS; i++) /* its guard lets it go on soon */
+		if (w.qemu[i].used && w.qemu[i].vm == vm && w.qemu[i].shell &&
+		    w.qemu[i].shell->guard.ours)
+			return true;
 	return v->state == LY_VM_NONE || v->state == LY_VM_FAILED ||
 	    v->state == LY_VM_STARTING || v->state == LY_VM_PAUSED ||
 	    !v->known || v->lost;
