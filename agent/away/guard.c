@@ -184,12 +184,17 @@ on_free(struct ly_guard *g, const struct ly_guard_event *ev,
 	decide(g, ev, todo);
 }
 
+/* Nobody knows how long the guest has waited already: at worst until just
+ * before the one before us would have stopped it. */
 static void
 on_wake(struct ly_guard *g, const struct ly_guard_event *ev,
     struct ly_guard_todos *todo)
 {
 	g->ours = ev->ours;
 	g->stopped_ms = ev->now_ms;
+	if (g->waiting)
+		g->limit_ms = (uint32_t)ly_min(g->limit_ms,
+		    LY_GUARD_MARGIN_MS + LY_GUARD_WAKE_MS);
 	decide(g, ev, todo);
 }
 

@@ -32,6 +32,9 @@
 
 /* Between the stop and the limit. QEMU needs some of it to stop a guest. */
 #define LY_GUARD_MARGIN_MS 350
+/* From a new agent's start to the stop: most often the answer is there by then,
+ * and the rest of the margin is enough to stop the guest. */
+#define LY_GUARD_WAKE_MS 50
 /* A second later than the TPM fails, so that it is the failure that ends it. */
 #define LY_GUARD_GRACE_MS (LY_GRACE_MS + 1000)
 #define LY_GUARD_TELL_MS 1000	  /* held longer: the manager is told */
@@ -58,7 +61,8 @@ enum ly_guard_kind {
 	LY_GUARD_STOPPED,  /* answer to STOP: `ok` */
 	LY_GUARD_GONE_ON,  /* answer to CONT: `ok` */
 	LY_GUARD_SAW_RUN,  /* QEMU says that the guest goes on */
-	LY_GUARD_WAKE,	   /* of a new agent; `ours`: the mark was there */
+	LY_GUARD_WAKE,	   /* of a new agent, after the COMMAND that waits, if
+			    * any; `ours`: the mark was there */
 	LY_GUARD_TICK,
 	LY_GUARD_KINDS
 };

@@ -83,7 +83,7 @@ find_qemu(struct vm *vm, const struct ly_qemu_ops *ops)
 	ly_vm_woken(vm);
 }
 
-/* The guard's timer for a command that still waits begins anew. */
+/* A command that still waits has waited nobody knows how long. */
 static void
 wake_guard(struct vm *vm)
 {

@@ -157,7 +157,7 @@ ask(char *out, size_t size, const char *a, const char *b, const char *c,
 {
 	char program[200], socket[200];
 	const char *argv[] = { program, "--manager", socket, "--json",
-		"--timeout", "10", a, b, c, d, e, NULL };
+		"--timeout", "60", a, b, c, d, e, NULL };
 
 	snprintf(program, sizeof(program), "%s/lanyard", world.build);
 	snprintf(socket, sizeof(socket), "%s/north/manager.sock", world.lab);
@@ -274,7 +274,7 @@ start_anew(const char *why)
 
 	tell("the VM is started anew: %s", why);
 	cold_starts++;
-	ask(out, sizeof(out), "vm", "stop", VM, "--now", NULL);
+	ask(out, sizeof(out), "vm", "stop", VM, "--force", NULL);
 	wait_for(qemus_are_gone, 20);
 	if (!boot("north/n1", true)) {
 		violation(ALIVE, "it cannot be started anew");

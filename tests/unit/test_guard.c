@@ -360,4 +360,27 @@ TEST(the_next_agent_holds_on_while_the_command_waits)
 	WANT(said(LY_GUARD_DO_CONT));
 }
 
+TEST(the_next_agent_takes_a_command_that_waits_for_one_that_has_waited_long)
+{
+	begin();
+	command(750);
+	step((struct ly_guard_event){ .kind = LY_GUARD_WAKE });
+	WANT_INT(todo.n, 0);
+	after(LY_GUARD_WAKE_MS - 1);
+	WANT_INT(todo.n, 0);
+	after(1);
+	WANT(said(LY_GUARD_DO_LOOK));
+	tell(LY_GUARD_LOOKED);
+	WANT(said(LY_GUARD_DO_STOP));
+}
+
+TEST(the_next_agent_stops_nobody_for_a_command_without_a_limit)
+{
+	begin();
+	command(0);
+	step((struct ly_guard_event){ .kind = LY_GUARD_WAKE });
+	after(100000);
+	WANT_INT(todo.n, 0);
+}
+
 TEST_MAIN()
