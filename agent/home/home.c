@@ -89,15 +89,15 @@ lease_end(const struct ly_home *h, const struct ly_home_event *ev)
 	return ev->boot_ms + h->lease_ms;
 }
 
-/* Before a start of ours we gave leases of which we know nothing: as if they
- * had been given just now. */
+/* Before our start leases were given of which we know nothing: as if the last
+ * had been given right then. */
 static void
-recall_leases(struct ly_home *h, const struct ly_home_event *ev)
+recall_leases(struct ly_home *h)
 {
 	if (!h->forgot || !h->lease_ms)
 		return;
 	h->forgot = false;
-	h->left_ms = h->taken_ms = lease_end(h, ev);
+	h->left_ms = h->taken_ms = h->began_ms + h->lease_ms;
 }
 
 /* The lease passes to `door`, and who comes by it counts from what it is told
@@ -147,7 +147,7 @@ take_lease(struct ly_home *h, const struct ly_home_event *ev,
 		say(h, ev, todo, LY_BUSY);
 		return;
 	}
-	recall_leases(h, ev);
+	recall_leases(h);
 	next = propose(h, ev);
 	next->epoch = ev->ticket->to_epoch; /* the source sees it is not its */
 	if (next->state >= LY_REC_PREPARED)
@@ -179,7 +179,7 @@ attach_held(struct ly_home *h, const struct ly_home_event *ev,
 	if (h->rec.state == LY_REC_ATTACHED && ly_home_holds(h, ev->who) &&
 	    ev->ticket && ev->ticket->to_epoch == h->rec.epoch &&
 	    strcmp(ev->ticket->holder, ev->who) == 0) {
-		recall_leases(h, ev);
+		recall_leases(h);
 		if (h->tpm == LY_TPM_RUNNING || ev->boot_ms < h->taken_ms ||
 		    is_stale(h, ev)) {
 			say(h, ev, todo, LY_BUSY);

@@ -24,7 +24,7 @@
  * H5 the epoch never falls;
  * H6 whoever takes a lease by force is granted it only when the lease in time
  *    of the holder before has ended for sure (`lease_ms` after its door closed,
- *    or after our own start). The record has changed long before, and the
+ *    or after our own start, of whose time before we know nothing). The record has changed long before, and the
  *    holder before is fenced; but until its lease ends it may still answer its
  *    guest from what it knows. ATTACH hears LY_BUSY until then.
  *
@@ -139,6 +139,7 @@ struct ly_home {
 	uint16_t said; /* alarms of this epoch: each kind once */
 	/* Leases in time; 0 for lease_ms, as init has it, is none. */
 	uint32_t lease_ms;
+	uint64_t began_ms; /* CLOCK_BOOTTIME of our start; set with lease_ms */
 	bool forgot; /* since our start: who had one until when */
 	uint64_t
 	    left_ms; /* the holder's door has closed; its lease ends then */

@@ -168,6 +168,7 @@ ly_home_wake(struct ly_home *h, const struct ly_record *rec,
 		.seq = kept->seq,
 		.op = kept->op,
 		.lease_ms = lease_ms,
+		.began_ms = boot_ms,
 		.forgot = kept->forgot,
 		.left_ms = end,
 		.taken_ms = kept->taken_ms };

@@ -105,6 +105,7 @@ ly_home_add(struct ly_homes *hs, const struct ly_record *rec)
 	h->homes = hs;
 	ly_home_init(&h->core, rec);
 	h->core.lease_ms = ly_homes_lease_ms(hs);
+	h->core.began_ms = ly_boot_ms();
 	h->next = hs->first;
 	hs->first = h;
 	hs->homes_n++;

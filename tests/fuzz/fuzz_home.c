@@ -229,6 +229,7 @@ restart(struct world *w)
 
 	ly_home_init(&w->home, &rec);
 	w->home.lease_ms = LEASE;
+	w->home.began_ms = w->boot_ms;
 	w->running = false;
 	w->unreset = false;
 	w->ran = 0; /* the holder says how far it was */

@@ -417,6 +417,7 @@ home_add(struct agent *a, unsigned vm, const struct ly_record *rec)
 	h->kept_len = 0;
 	ly_home_init(&h->core, rec);
 	h->core.lease_ms = LY_LEASE_MS;
+	h->core.began_ms = net_now_ms(a->node);
 	return h;
 }
 

@@ -1288,13 +1288,26 @@ TEST(a_home_that_was_restarted_waits_for_leases_it_has_forgotten)
 
 	ly_home_init(&w.home, &rec);
 	w.home.lease_ms = LEASE;
+	w.home.began_ms = 900;
 	WANT_INT(forces(&w, 1000), LY_BUSY);
 	rec = w.home.rec;
 	ly_home_init(&w.home, &rec); /* and once more while it waits */
 	w.home.lease_ms = LEASE;
+	w.home.began_ms = 2000;
 	WANT_INT(forces(&w, 2000), LY_BUSY);
 	WANT_INT(forces(&w, 1000 + LEASE), LY_BUSY);
 	WANT_INT(forces(&w, 2000 + LEASE), LY_OK);
+}
+
+TEST(a_home_that_began_longer_ago_than_a_lease_waits_for_none)
+{
+	struct world w = attached();
+	struct ly_record rec = w.home.rec;
+
+	ly_home_init(&w.home, &rec);
+	w.home.lease_ms = LEASE;
+	w.home.began_ms = 900;
+	WANT_INT(forces(&w, 900 + LEASE), LY_OK);
 }
 
 TEST(a_lease_that_was_given_back_is_not_waited_for)
