@@ -140,7 +140,7 @@ struct ly_home {
 	/* Leases in time; 0 for lease_ms, as init has it, is none. */
 	uint32_t lease_ms;
 	uint64_t began_ms; /* CLOCK_BOOTTIME of our start; set with lease_ms */
-	bool forgot; /* since our start: who had one until when */
+	bool forgot;	   /* since our start: who had one until when */
 	uint64_t
 	    left_ms; /* the holder's door has closed; its lease ends then */
 	uint64_t taken_ms; /* that of the holder before ends then */
