@@ -82,6 +82,7 @@ BENCH_LINKED := $(patsubst tests/bench/linked/%.c,$(BUILD)/bench/%,\
 	$(wildcard tests/bench/linked/*.c))
 CHAOS := $(BUILD)/chaos/chaos $(BUILD)/chaos/once
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH))
+GUEST_PROGRAMS := $(BUILD)/tests/guest/device
 IO_SCRIPTS := $(wildcard tests/io/*.sh)
 E2E_SCRIPTS := $(wildcard tests/e2e/*.sh)
 SIM := $(call sources,tests/sim)
@@ -166,6 +167,11 @@ $(BENCH_LINKED): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/linked/%.o \
 $(SIM_PROGRAM): $(call objects,$(SIM)) $(BUILD)/libpure.a
 	$(call link)
 
+# Runs in a guest, with all it is linked with.
+$(BUILD)/tests/guest/device: $(BUILD)/obj/tests/guest/device.o \
+	$(BUILD)/libagent.a $(BASE)
+	$(call link,$(TSS2_LIBS))
+
 # A tool of the bench is one file, and shares no code with what it measures.
 $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o
 	$(call link)
@@ -190,7 +196,7 @@ deps:
 unit: $(UNIT_PROGRAMS) $(BUILD)/lanyard-keeper
 	$(Q)$(RUN) $(UNIT_PROGRAMS)
 
-io: all $(IO_PROGRAMS) $(BENCH_PROGRAMS) $(CHAOS)
+io: all $(GUEST_PROGRAMS) $(IO_PROGRAMS) $(BENCH_PROGRAMS) $(CHAOS)
 	$(Q)$(RUN) $(IO_PROGRAMS) $(IO_SCRIPTS)
 
 e2e: all $(BENCH_PROGRAMS) $(CHAOS)
@@ -213,7 +219,8 @@ rooms: $(call objects,$(PURE))
 	$(Q)BUILD=$(BUILD) PURE_ROOMS="$(PURE_ROOMS)" NM="$(NM)" ./contrib/rooms
 
 check: deps all $(UNIT_PROGRAMS) $(REPLAY_PROGRAMS) $(IO_PROGRAMS) \
-	$(BENCH_PROGRAMS) $(CHAOS) $(SIM_PROGRAM) $(call objects,$(PURE))
+	$(BENCH_PROGRAMS) $(GUEST_PROGRAMS) $(CHAOS) $(SIM_PROGRAM) \
+	$(call objects,$(PURE))
 	$(Q)PURE_ROOMS="$(PURE_ROOMS)" NM="$(NM)" $(RUN) $(UNIT_PROGRAMS) \
 	    $(REPLAY_PROGRAMS) $(SIM_PROGRAM) contrib/rooms \
 	    $(IO_PROGRAMS) $(IO_SCRIPTS) $(E2E_SCRIPTS)
