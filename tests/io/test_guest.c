@@ -654,6 +654,24 @@ joined_dead(void *arg, const char *why)
 	exit(1);
 }
 
+static char joined_run[32];
+
+/* Its keeper lives on, as after any agent: it is told to end. */
+static void
+unjoin(pid_t pid)
+{
+	struct keep_scene k = { .loop = NULL };
+	uv_loop_t loop;
+
+	proc_end(pid);
+	uv_loop_init(&loop);
+	snprintf(k.run, sizeof(k.run), "%s", joined_run);
+	keep_scene_open(&k, &loop, NULL);
+	keep_scene_end(&k);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	WANT_INT(uv_loop_close(&loop), 0);
+}
+
 /* A process that serves `spec` at `path`; codes of commands come from *news. */
 static pid_t
 join(const char *spec, const char *path, int *news)
@@ -671,6 +689,9 @@ join(const char *spec, const char *path, int *news)
 	pid_t pid;
 
 	WANT_INT(pipe(fds), 0);
+	snprintf(joined_run, sizeof(joined_run), "/tmp/lanyard-run-XXXXXX");
+	WANT(mkdtemp(joined_run) != NULL);
+	snprintf(k.run, sizeof(k.run), "%s", joined_run);
 	pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -759,7 +780,7 @@ use_tools(const char *way)
 		_exit(127);
 	}
 	waitpid(sh, &status, 0);
-	proc_end(pid);
+	unjoin(pid);
 	close(news);
 	swtpm_proc_end(&p);
 	WANT_INT(status, 0);
@@ -816,7 +837,7 @@ boots(const char *device)
 	measured = says(news, 0x182, 60000);
 	closed = says(news, LY_TPM_CC_HIERARCHY_CHANGE_AUTH, 60000);
 	proc_end(qemu);
-	proc_end(pid);
+	unjoin(pid);
 	close(news);
 	swtpm_proc_end(&p);
 	WANT(measured);
