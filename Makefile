@@ -207,7 +207,7 @@ fuzz-replay: $(REPLAY_PROGRAMS)
 
 # SEED= STEPS= FAULTS=: see tests/sim/sim.c.
 SEED ?= 1
-STEPS ?= 200000000
+STEPS ?= 1000000000
 sim: $(SIM_PROGRAM)
 	$(Q)SEED=$(SEED) STEPS=$(STEPS) FAULTS=$(FAULTS) $(SIM_PROGRAM)
 
@@ -336,7 +336,7 @@ help:
 #? make unit           the tests of the pure rooms
 #? make io             tests against loopback and swtpm
 #? make e2e            tests of the daemons with QEMU
-#? make sim            fleets on a fake clock and network, SEED=1 STEPS=2e8
+#? make sim            fleets on a fake clock and network, SEED=1 STEPS=10^9
 #? make mutate         take invariants away, one by one: a test must see it
 #? make fuzz-replay    every decoder against its kept corpus
 #? make fuzz           libFuzzer on every decoder, FUZZ_SECONDS=60 each

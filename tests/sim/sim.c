@@ -19,7 +19,7 @@
 	(1200 * SEC) /* after the faults; the longest limit is 600 s */
 #define WHOLE_US (400 * SEC)
 #define STEPS_CHECK 20000000
-#define LONG_RUN 200000000 /* it should have seen every cell */
+#define LONG_RUN 1000000000 /* it should have seen every cell */
 
 struct world w;
 struct stats stats;
