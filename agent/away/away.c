@@ -138,6 +138,7 @@ on_reset(struct ly_away *a, const struct ly_away_event *ev,
 		return;
 	a->reset = true;
 	a->broken = false; /* of before; what fails after it stays so */
+	a->waiting_since = ev->now_ms;
 	go_on(a, ev, todo);
 }
 

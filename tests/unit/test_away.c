@@ -488,6 +488,28 @@ TEST(a_reset_that_waits_for_the_home_fails_nothing)
 	WANT(!w.away.broken && !find(&w, LY_TELL_ALARM));
 }
 
+/* A command of before the reset may still wait to be settled with the home; what
+ * the guest asks after it has all its time. */
+TEST(a_reset_while_the_home_is_out_of_reach_begins_the_grace_anew)
+{
+	struct world w = held();
+
+	happens(&w, LY_AWAY_COMMAND);
+	happens(&w, LY_AWAY_DOWN);
+	w.now_ms += LY_GRACE_MS;
+	happens(&w, LY_AWAY_TICK);
+	WANT(find(&w, LY_GIVE_FAILURE));
+	w.now_ms += 5000;
+	happens(&w, LY_AWAY_RESET);
+	happens(&w, LY_AWAY_COMMAND);
+	w.now_ms += LY_GRACE_MS - 1;
+	happens(&w, LY_AWAY_TICK);
+	WANT(!w.away.broken && !find(&w, LY_GIVE_FAILURE));
+	w.now_ms += 1;
+	happens(&w, LY_AWAY_TICK);
+	WANT(find(&w, LY_GIVE_FAILURE));
+}
+
 TEST(a_source_with_a_command_in_flight_may_not_release)
 {
 	struct world w = held();
