@@ -25,7 +25,7 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all deps check unit io e2e fuzz fuzz-programs fuzz-replay rooms format \
-	format-check bench demo chaos install uninstall clean distclean help
+	format-check bench demo chaos test-programs install uninstall clean distclean help
 
 all:
 
@@ -205,6 +205,10 @@ e2e: all $(BENCH_PROGRAMS) $(CHAOS)
 fuzz-replay: $(REPLAY_PROGRAMS)
 	$(Q)$(RUN) $(REPLAY_PROGRAMS)
 
+# Whatever make check runs, compiled.
+test-programs: all $(UNIT_PROGRAMS) $(REPLAY_PROGRAMS) $(IO_PROGRAMS) \
+	$(BENCH_PROGRAMS) $(GUEST_PROGRAMS) $(CHAOS) $(SIM_PROGRAM)
+
 # SEED= STEPS= FAULTS=: see tests/sim/sim.c.
 SEED ?= 1
 STEPS ?= 1000000000
@@ -336,6 +340,7 @@ help:
 #? make unit           the tests of the pure rooms
 #? make io             tests against loopback and swtpm
 #? make e2e            tests of the daemons with QEMU
+#? make test-programs  compile all tests, run none
 #? make sim            fleets on a fake clock and network, SEED=1 STEPS=10^9
 #? make mutate         take invariants away, one by one: a test must see it
 #? make fuzz-replay    every decoder against its kept corpus

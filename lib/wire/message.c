@@ -128,11 +128,15 @@ static const struct ly_field fin[] = {
 	LY_FIXED(struct ly_fin, mig),
 	LY_UINT(struct ly_fin, bytes),
 	LY_UINT(struct ly_fin, seq),
+	LY_BYTES(struct ly_fin, statement, LY_STATEMENT_MAX),
+	LY_FIXED(struct ly_fin, mac),
+	LY_BYTES(struct ly_fin, evidence, LY_EVIDENCE_MAX),
 };
 static const struct ly_field ready[] = {
 	LY_FIXED(struct ly_ready, mig),
 	LY_UINT(struct ly_ready, rc),
 	LY_UINT(struct ly_ready, epoch),
+	LY_BYTES(struct ly_ready, statement, LY_STATEMENT_MAX),
 };
 static const struct ly_field announce[] = {
 	LY_TEXT(struct ly_announce, address),
@@ -178,6 +182,39 @@ static const struct ly_field copy[] = {
 	LY_TEXT(struct ly_copy, dest_address),
 	LY_UINT(struct ly_copy, bandwidth),
 	LY_UINT(struct ly_copy, downtime_ms),
+	LY_BELOW(struct ly_copy, lanes, LY_LANES_MAX + 1),
+	LY_FIXED(struct ly_copy, confirm),
+};
+static const struct ly_field enrol[] = {
+	LY_UINT(struct ly_enrol, req),
+	LY_TEXT(struct ly_enrol, host),
+	LY_TEXT(struct ly_enrol, origin),
+	LY_BELOW(struct ly_enrol, step, LY_ENROL_STEPS),
+	LY_FIXED(struct ly_enrol, nonce),
+	LY_BYTES(struct ly_enrol, data, LY_EVIDENCE_MAX),
+};
+static const struct ly_field quote[] = {
+	LY_UINT(struct ly_quote, req),
+	LY_TEXT(struct ly_quote, host),
+	LY_TEXT(struct ly_quote, origin),
+	LY_FIXED(struct ly_quote, vm),
+	LY_FIXED(struct ly_quote, mig),
+	LY_BELOW(struct ly_quote, role, LY_QUOTE_ROLES),
+	LY_BYTES(struct ly_quote, call, LY_STATEMENT_MAX),
+	LY_BYTES(struct ly_quote, definition, LY_DEFINITION_MAX),
+};
+static const struct ly_field keying[] = {
+	LY_UINT(struct ly_keying, req),
+	LY_TEXT(struct ly_keying, host),
+	LY_TEXT(struct ly_keying, origin),
+	LY_FIXED(struct ly_keying, vm),
+	LY_FIXED(struct ly_keying, mig),
+	LY_BYTES(struct ly_keying, blob, LY_SEALED_MAX),
+	LY_BYTES(struct ly_keying, evidence, LY_EVIDENCE_MAX),
+};
+static const struct ly_field approved_told[] = {
+	LY_TEXT(struct ly_approved_told, site),
+	LY_BYTES(struct ly_approved_told, list, LY_APPROVED_MAX),
 };
 static const struct ly_field done[] = {
 	LY_UINT(struct ly_done, req),
@@ -186,6 +223,7 @@ static const struct ly_field done[] = {
 	LY_UINT(struct ly_done, epoch),
 	LY_TEXT(struct ly_done, why),
 	LY_TEXT(struct ly_done, value),
+	LY_BYTES(struct ly_done, data, LY_EVIDENCE_MAX),
 };
 static const struct ly_field progress[] = {
 	LY_FIXED(struct ly_progress, vm),
@@ -274,11 +312,18 @@ static const struct ly_message messages[] = {
 	ROW(ASK, request, "Home: fate of mig? flag 1: abort if still open."),
 	ROW(SETTLE, request, "Source: flag is the fate, as the home has it."),
 	ROW(SHOW, request, "Home: the VM's record as JSON in DONE.value."),
+	ROW(ENROL, enrol, "Prove that your TPM is the one we know."),
+	ROW(QUOTE, quote, "Prove your state, in this role, to this nonce."),
+	ROW(KEY, keying, "Source: make the migration's key for that TPM."),
+	ROW(IMPORT, keying, "Destination: load the key and open a session."),
+	ROW(UNLOCK, keying, "Destination: the manager's leave to unseal it."),
 	ROW(DONE, done, "The answer to a request."),
 	ROW(PROGRESS, progress, "How far a migration is."),
 	ROW(VMSTATE, vmstate, "A VM's state on the reporting host."),
 	ROW_(ALARM, alarm, alarm_, "Something an operator should see."),
 	ROW(CRL, crl_told, "Certificates this site's CA has revoked: X.509, DER."),
+	ROW_(APPROVED, approved_told, approved_told,
+	    "The states of hosts that a site's policy authority approves."),
 	ROW(SITEHOST, sitehost, "One host of the sender's site."),
 };
 

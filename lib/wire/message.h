@@ -34,6 +34,11 @@
 #define LY_DEFINITION_MAX 6144 /* bytes of a VM's definition (JSON) */
 #define LY_CHUNK_MAX (256u * 1024) /* bytes of the stream in one DATA */
 #define LY_CRL_MAX (256u * 1024)   /* bytes of a site's list of revoked ones */
+#define LY_EVIDENCE_MAX (192u * 1024) /* bytes of quote, keys and event log */
+#define LY_APPROVED_MAX (64u * 1024)  /* bytes of a site's approved states */
+#define LY_SEALED_MAX 1024	      /* bytes of what one TPM alone can open */
+#define LY_STATEMENT_MAX 4096 /* bytes of a signed statement with its signer */
+#define LY_LANES_MAX 8	      /* connections that carry one stream */
 #define LY_WHY_MAX 256
 #define LY_VALUE_MAX 2048
 #define LY_SECRET_LEN 32
@@ -82,11 +87,17 @@ enum ly_type {
 	LY_ASK = 0x49,
 	LY_SETTLE = 0x4a,
 	LY_SHOW = 0x4b,
+	LY_ENROL = 0x4c,
+	LY_QUOTE = 0x4d,
+	LY_KEY = 0x4e,
+	LY_IMPORT = 0x4f,
 	LY_DONE = 0x50,
 	LY_PROGRESS = 0x51,
 	LY_VMSTATE = 0x52,
 	LY_ALARM = 0x53,
 	LY_CRL = 0x54,
+	LY_UNLOCK = 0x55,
+	LY_APPROVED = 0x56,
 
 	LY_SITEHOST = 0x60,
 };
@@ -272,11 +283,15 @@ struct ly_data {
 	struct ly_bytes body;
 };
 
-/* The source has seen its QEMU finish. */
+/* The source has seen its QEMU finish. What follows `seq` is empty unless the
+ * migration is attested. */
 struct ly_fin {
 	struct ly_id mig;
 	uint64_t bytes;
 	uint64_t seq;
+	struct ly_bytes statement; /* signed: struct ly_sent */
+	uint8_t mac[32];	   /* of `statement`, under K_fin */
+	struct ly_bytes evidence; /* a quote over it, if it did not take long */
 };
 
 /* Destination to source: `rc` LY_OK, it runs in `epoch`; else it never will. */
@@ -284,6 +299,7 @@ struct ly_ready {
 	struct ly_id mig;
 	uint8_t rc;
 	uint64_t epoch;
+	struct ly_bytes statement; /* signed: struct ly_arrived; or empty */
 };
 
 /* ---- CONTROL and FEDERATION. `origin` is the site that asks ---- */
@@ -340,6 +356,61 @@ struct ly_copy {
 	char dest_address[LY_ADDR_MAX];
 	uint64_t bandwidth; /* bytes a second, 0 for no limit */
 	uint32_t downtime_ms;
+	uint8_t lanes;	     /* 0: one connection, the hosts' certificates */
+	uint8_t confirm[32]; /* lanes: the destination has the key */
+};
+
+/* How a host is made one of the site, step by step (attest/enrol.h). */
+enum ly_enrol_step {
+	LY_ENROL_BEGIN = 1, /* `data` empty; DONE.data: struct ly_enrol_keys */
+	LY_ENROL_PROVE = 2, /* struct ly_enrol_dare; struct ly_enrol_proof */
+	LY_ENROL_TAKE = 3,  /* struct ly_enrol_papers; nothing */
+	LY_ENROL_RENEW = 4, /* `nonce`; DONE.data: struct ly_evidence */
+	LY_ENROL_STEPS
+};
+
+struct ly_enrol {
+	uint32_t req;
+	char host[LY_NAME_MAX];
+	char origin[LY_NAME_MAX];
+	uint8_t step;
+	uint8_t nonce[32];
+	struct ly_bytes data;
+};
+
+/* As what a host is asked for evidence; it is part of what it quotes. */
+enum ly_quote_role {
+	LY_AS_SOURCE = 1, /* in migration `mig` */
+	LY_AS_DEST = 2,	  /* the same; `definition` is the VM's */
+	LY_AS_HOME = 3,	  /* the same */
+	LY_AS_PLACE = 4, /* outside of any: where `vm` runs, or (none) a host */
+	LY_AS_TPM = 5,	 /* outside of any: where its TPM is */
+	LY_QUOTE_ROLES
+};
+
+/* DONE.data: struct ly_evidence (lib/attest/evidence.h). */
+struct ly_quote {
+	uint32_t req;
+	char host[LY_NAME_MAX];
+	char origin[LY_NAME_MAX];
+	struct ly_id vm, mig;
+	uint8_t role;
+	struct ly_bytes call; /* signed by the asker: struct ly_call */
+	struct ly_bytes definition;
+};
+
+/* KEY to the source: `evidence` is the destination's; DONE.data: struct
+ * ly_key_blob. IMPORT to the destination: `evidence` is the source's, `blob`
+ * what KEY gave; DONE.data: the TPM session's nonce. UNLOCK to the destination:
+ * `blob` is the manager's signature over that, r then s; DONE.data: the 32
+ * bytes of COPY.confirm. */
+struct ly_keying {
+	uint32_t req;
+	char host[LY_NAME_MAX];
+	char origin[LY_NAME_MAX];
+	struct ly_id vm, mig;
+	struct ly_bytes blob;
+	struct ly_bytes evidence;
 };
 
 struct ly_done {
@@ -349,6 +420,7 @@ struct ly_done {
 	uint64_t epoch;
 	char why[LY_WHY_MAX];
 	char value[LY_VALUE_MAX]; /* as the request's comment says */
+	struct ly_bytes data;	  /* the same */
 };
 
 enum ly_phase {
@@ -406,6 +478,12 @@ struct ly_alarm {
 struct ly_crl_told {
 	char site[LY_NAME_MAX];
 	struct ly_bytes der;
+};
+
+/* Manager to agent: of any site; manager to manager: of the sender's own. */
+struct ly_approved_told {
+	char site[LY_NAME_MAX];
+	struct ly_bytes list; /* lib/attest/approved.h */
 };
 
 /* Manager to manager: one for each host of the sender's site. */
@@ -478,6 +556,10 @@ union ly_any {
 	struct ly_bind bind;
 	struct ly_start start;
 	struct ly_copy copy;
+	struct ly_enrol enrol;
+	struct ly_quote quote;
+	struct ly_keying keying;
+	struct ly_approved_told approved;
 	struct ly_done done;
 	struct ly_progress progress;
 	struct ly_vmstate vmstate;

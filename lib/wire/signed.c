@@ -51,6 +51,72 @@ const struct ly_message ly_record_message = LY_MESSAGE(LY_TYPE_RECORD,
     "RECORD", struct ly_record, record,
     "What the home knows of one VM, on disk.");
 
+static const struct ly_field call[] = {
+	LY_FIXED(struct ly_call, vm),
+	LY_FIXED(struct ly_call, mig),
+	LY_FIXED(struct ly_call, nonce),
+	LY_UINT(struct ly_call, epoch),
+	LY_TEXT(struct ly_call, source),
+	LY_TEXT(struct ly_call, dest),
+	LY_TEXT(struct ly_call, home),
+	LY_BELOW(struct ly_call, lanes, LY_LANES_MAX + 1),
+	LY_FIXED(struct ly_call, policy),
+	LY_FIXED(struct ly_call, ref),
+	LY_UINT(struct ly_call, not_before),
+	LY_UINT(struct ly_call, expires),
+};
+const struct ly_message ly_call_message = LY_MESSAGE(LY_TYPE_CALL,
+    "CALL", struct ly_call, call,
+    "A manager's call for evidence, with one nonce for all.");
+
+static const struct ly_field sent[] = {
+	LY_FIXED(struct ly_sent, vm),
+	LY_FIXED(struct ly_sent, mig),
+	LY_UINT(struct ly_sent, epoch),
+	LY_UINT(struct ly_sent, seq),
+	LY_UINT(struct ly_sent, bytes),
+	LY_BELOW(struct ly_sent, lanes, LY_LANES_MAX + 1),
+	LY_FIXED(struct ly_sent, root),
+	LY_FIXED(struct ly_sent, token),
+};
+const struct ly_message ly_sent_message = LY_MESSAGE(LY_TYPE_SENT,
+    "SENT", struct ly_sent, sent,
+    "The source's word for what it has sent.");
+
+static const struct ly_field arrived[] = {
+	LY_FIXED(struct ly_arrived, vm),
+	LY_FIXED(struct ly_arrived, mig),
+	LY_UINT(struct ly_arrived, epoch),
+	LY_UINT(struct ly_arrived, seq),
+	LY_UINT(struct ly_arrived, bytes),
+	LY_FIXED(struct ly_arrived, root),
+};
+const struct ly_message ly_arrived_message = LY_MESSAGE(LY_TYPE_ARRIVED,
+    "ARRIVED", struct ly_arrived, arrived,
+    "The destination's word that it has what was sent.");
+
+static const struct ly_field decided[] = {
+	LY_FIXED(struct ly_decided, vm),
+	LY_FIXED(struct ly_decided, mig),
+	LY_UINT(struct ly_decided, fate),
+	LY_UINT(struct ly_decided, epoch),
+	LY_UINT(struct ly_decided, seq),
+	LY_TEXT(struct ly_decided, holder),
+};
+const struct ly_message ly_decided_message = LY_MESSAGE(LY_TYPE_OUTCOME,
+    "DECIDED", struct ly_decided, decided,
+    "The home's word for what became of a migration.");
+
+static const struct ly_field destroyed[] = {
+	LY_FIXED(struct ly_destroyed, vm),
+	LY_FIXED(struct ly_destroyed, mig),
+	LY_UINT(struct ly_destroyed, epoch),
+	LY_UINT(struct ly_destroyed, when),
+};
+const struct ly_message ly_destroyed_message = LY_MESSAGE(LY_TYPE_DESTROYED,
+    "DESTROYED", struct ly_destroyed, destroyed,
+    "The source's word that nothing of the VM is left.");
+
 // clang-format on
 
 static const char *const states[LY_REC_STATES] = { "detached", "attached",

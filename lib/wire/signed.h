@@ -19,6 +19,15 @@ enum ly_right {
 #define LY_TYPE_TICKET 0x0101
 #define LY_TYPE_TOKEN 0x0102
 #define LY_TYPE_RECORD 0x0103
+#define LY_TYPE_CALL 0x0104
+#define LY_TYPE_SENT 0x0105
+#define LY_TYPE_ARRIVED 0x0106
+#define LY_TYPE_OUTCOME 0x0107
+#define LY_TYPE_DESTROYED 0x0108
+#define LY_TYPE_RESULT 0x0109
+#define LY_TYPE_APPROVED 0x010a
+#define LY_TYPE_CONTEXT 0x010b
+#define LY_TYPE_HEAD 0x010c
 
 /* Signed by the manager of the home's site (tagged rendering). */
 struct ly_ticket {
@@ -44,6 +53,60 @@ struct ly_token {
 };
 extern const struct ly_message ly_token_message;
 #define LY_TOKEN_MAGIC "lanyard"
+
+/* The statements about one migration, and about where a VM is. Each is signed
+ * by who makes it (tagged rendering, lib/io/identity.h). */
+
+/* The manager's call for evidence: one nonce for all who are asked. */
+struct ly_call {
+	struct ly_id vm, mig; /* mig none: outside of any migration */
+	uint8_t nonce[32];
+	uint64_t epoch;
+	char source[LY_SPIFFE_MAX]; /* or, outside of any, where it runs */
+	char dest[LY_SPIFFE_MAX];
+	char home[LY_SPIFFE_MAX];
+	uint8_t lanes;
+	uint8_t policy[34]; /* Name of the policy key of the destination's
+			       * site, algorithm first; zeros: none */
+	uint8_t ref[32];    /* policyRef of the destination's class */
+	uint64_t not_before, expires; /* seconds since 1970, UTC */
+};
+extern const struct ly_message ly_call_message;
+
+/* The source: this is all it had, and it has let go of the VM. */
+struct ly_sent {
+	struct ly_id vm, mig;
+	uint64_t epoch, seq, bytes;
+	uint8_t lanes;
+	uint8_t root[32];  /* of the stream's digest (lib/attest/tree.h) */
+	uint8_t token[32]; /* SHA-256 of the token in the stream */
+};
+extern const struct ly_message ly_sent_message;
+
+/* The destination: what came is what was sent. */
+struct ly_arrived {
+	struct ly_id vm, mig;
+	uint64_t epoch, seq, bytes; /* epoch: the new one */
+	uint8_t root[32];
+};
+extern const struct ly_message ly_arrived_message;
+
+/* The home: so it was decided. */
+struct ly_decided {
+	struct ly_id vm, mig;
+	uint8_t fate;
+	uint64_t epoch, seq;
+	char holder[LY_SPIFFE_MAX];
+};
+extern const struct ly_message ly_decided_message;
+
+/* The source: nothing of the VM is left here. */
+struct ly_destroyed {
+	struct ly_id vm, mig;
+	uint64_t epoch;
+	uint64_t when; /* seconds since 1970, UTC */
+};
+extern const struct ly_message ly_destroyed_message;
 
 #define LY_FATES_KEPT 16
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Both renderings of every table. The first byte chooses the table (those of
- * lib/wire/signed.h, then the frames'), the second the rendering. */
+ * lib/wire/signed.h, then the frames', statements from the end), the second the rendering. */
 #include "lib/wire/signed.h"
 
 #include <stdlib.h>
@@ -14,6 +14,11 @@ union any {
 	struct ly_ticket ticket;
 	struct ly_token token;
 	struct ly_record record;
+	struct ly_call call;
+	struct ly_sent sent;
+	struct ly_arrived arrived;
+	struct ly_decided decided;
+	struct ly_destroyed destroyed;
 };
 
 static const struct ly_message *
@@ -22,8 +27,14 @@ table(unsigned number)
 	static const struct ly_message *const kept[] = { &ly_ticket_message,
 		&ly_token_message, &ly_record_message };
 
+	static const struct ly_message *const stated[] = { &ly_call_message,
+		&ly_sent_message, &ly_arrived_message, &ly_decided_message,
+		&ly_destroyed_message };
+
 	if (number < LY_COUNT(kept))
 		return kept[number];
+	if (number >= 256 - LY_COUNT(stated))
+		return stated[255 - number];
 	return ly_message_at(number - LY_COUNT(kept));
 }
 

@@ -12,7 +12,9 @@
 
 /* The messages that stand in no frame. */
 static const struct ly_message *const sample_signed[] = { &ly_ticket_message,
-	&ly_token_message, &ly_record_message };
+	&ly_token_message, &ly_record_message, &ly_call_message,
+	&ly_sent_message, &ly_arrived_message, &ly_decided_message,
+	&ly_destroyed_message };
 
 /* Room for any message, framed or signed. */
 union sample_any {
@@ -20,6 +22,11 @@ union sample_any {
 	struct ly_ticket ticket;
 	struct ly_token token;
 	struct ly_record record;
+	struct ly_call call;
+	struct ly_sent sent;
+	struct ly_arrived arrived;
+	struct ly_decided decided;
+	struct ly_destroyed destroyed;
 };
 
 static inline void
@@ -32,6 +39,8 @@ sample_field(const struct ly_field *f, unsigned row, char *out)
 
 	switch (f->kind) {
 	case LY_KIND_UINT:
+		if (f->below)
+			v %= f->below;
 		/* Little-endian machines: the low bytes are the first. */
 		memcpy(out + f->offset, &v, f->size);
 		break;
