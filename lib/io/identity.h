@@ -13,6 +13,7 @@
 
 #include "lib/base/cursor.h"
 #include "lib/base/text.h"
+#include "lib/crypt/crypt.h"
 
 #include <openssl/ssl.h>
 
@@ -95,11 +96,5 @@ LY_MUST enum ly_rc ly_sign(struct ly_identity *ids, uint16_t type,
 LY_MUST enum ly_rc ly_verify(struct ly_identity *ids, uint16_t type,
     const uint8_t *buf, size_t len, const uint8_t **tagged, size_t *tagged_len,
     struct ly_peer *signer, struct ly_why *why);
-
-/* SHA-256, HMAC-SHA-256, random bytes (aborts if the system has none). */
-void ly_sha256(const void *buf, size_t len, uint8_t out[32]);
-void ly_hmac(const uint8_t *key, size_t key_len, const void *buf, size_t len,
-    uint8_t out[32]);
-void ly_random(void *out, size_t len);
 
 #endif
