@@ -18,6 +18,7 @@
 #include <openssl/ssl.h>
 
 #define LY_SERIAL_TEXT 48
+#define LY_TPM_NAME_LEN 34 /* bytes of a TPM key's Name: 000B, SHA-256 */
 
 enum ly_role { LY_ROLE_HOST = 1, LY_ROLE_MANAGER = 2 };
 
@@ -30,6 +31,13 @@ struct ly_peer {
 	char serial[LY_SERIAL_TEXT]; /* of its certificate, in hex */
 	uint64_t not_after; /* of its certificate or, on a connection, of ours
 			     * if that is sooner; seconds since 1970 */
+
+	/* Of an enrolled host, as its certificate says (lib/io/hostcert.h). */
+	bool attested;		  /* the rest holds only then */
+	char class_[LY_NAME_MAX]; /* "class" is a word of other languages */
+	uint8_t ak_name[LY_TPM_NAME_LEN], sk_name[LY_TPM_NAME_LEN];
+	uint32_t reset_count, restart_count; /* of its TPM, at enrolment */
+	uint64_t approval; /* generation of the approved states; 0: in none */
 };
 
 /* Takes a SPIFFE id apart; LY_MALFORMED unless it is exactly of our form. */
