@@ -528,14 +528,14 @@ dry_run(const struct call *c, const struct ly_move_wish *w)
 			continue; /* an undo */
 		if (i == LY_STEP_RECORD)
 			would = "would be done";
-		if (!s->built)
+		if (s->attested)
 			would = "not in this version";
 		else if (rc != LY_OK)
 			would = i == LY_STEP_AUTHORISE ? why.text : "no";
 		json_array_append_new(steps,
 		    json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "step", s->name,
 			"what", s->what, "whom", ly_party_name(s->whom), "undo",
-			s->undo, "would", would, "built", s->built));
+			s->undo, "would", would, "built", !s->attested));
 	}
 	done(c,
 	    json_pack("{s:o, s:b, s:s}", "steps", steps, "allowed", rc == LY_OK,

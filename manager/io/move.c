@@ -459,6 +459,8 @@ perform(struct ly_move *mv, const struct ly_saga_todo *t)
 	case LY_SAGA_MOVED:
 		moved(mv);
 		break;
+	case LY_SAGA_APPRAISE: /* none is attested yet */
+		break;
 	case LY_SAGA_SLOW:
 		answer(mv);
 		break;
@@ -586,7 +588,7 @@ ly_move_begin(struct ly_manager *m, const struct ly_move_wish *w,
 	mv->row.downtime_ms = w->downtime_ms;
 	mv->row.started = ly_now_ms();
 	mv->watcher[0] = watcher;
-	ly_saga_init(&mv->saga);
+	ly_saga_init(&mv->saga, false);
 	*out = mv;
 	tell(mv, LY_SAGA_GO);
 	return LY_OK;

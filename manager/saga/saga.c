@@ -6,67 +6,14 @@
 typedef void handler(struct ly_saga *s, const struct ly_saga_event *ev,
     struct ly_saga_todos *todo);
 
-// clang-format off
-const struct ly_step_row ly_steps[LY_STEPS] = {
-	[LY_STEP_AUTHORISE] = { "authorise",
-	    "the home shows its record: who holds the VM, in which epoch",
-	    LY_PARTY_HOME, LY_SHOW, "nothing to undo", true, 10000, true },
-	[LY_STEP_ATTEST] = { "attest",
-	    "both hosts prove their state by quotes against policy",
-	    LY_PARTY_DEST, 0, "nothing to undo", true, 30000, false },
-	[LY_STEP_PREPARE] = { "prepare",
-	    "the destination admits the VM and opens its link to the home",
-	    LY_PARTY_DEST, LY_PREPARE, "drop", true, 60000, true },
-	[LY_STEP_KEY] = { "key",
-	    "the migration key is released to the destination's TPM",
-	    LY_PARTY_DEST, 0, "destroy the key", true, 30000, false },
-	[LY_STEP_COPY] = { "copy",
-	    "the source sends the memory, stops the VM, the home commits",
-	    LY_PARTY_SOURCE, LY_COPY, "call off", true, 600000, true },
-	[LY_STEP_CALLOFF] = { "call off",
-	    "the source gives up, if the home has not committed",
-	    LY_PARTY_SOURCE, LY_CALLOFF, "nothing to undo", true, 30000, true },
-	[LY_STEP_ASK] = { "ask",
-	    "the home says what became of it, and aborts it if still open",
-	    LY_PARTY_HOME, LY_ASK, "none: the home's word is final", false,
-	    10000, true },
-	[LY_STEP_SETTLE] = { "settle",
-	    "a source that does not know hears the fate",
-	    LY_PARTY_SOURCE, LY_SETTLE, "none: forward only", false, 10000,
-	    true },
-	[LY_STEP_DROP] = { "drop",
-	    "the destination of an aborted migration forgets the VM",
-	    LY_PARTY_DEST, LY_DROP, "none: forward only", false, 10000, true },
-	[LY_STEP_RECORD] = { "record",
-	    "the home shows its new record; the receipt is written",
-	    LY_PARTY_HOME, LY_SHOW, "none: forward only", false, 10000, true },
-};
-// clang-format on
-
-static const char *const states[LY_SAGA_STATES] = { "planned", "preparing",
-	"copying", "settling", "in doubt", "committed", "cleaned", "aborting",
-	"aborted" };
-
-const char *
-ly_saga_state_name(unsigned state)
-{
-	return state < LY_SAGA_STATES ? states[state] : "?";
-}
-
-const char *
-ly_party_name(unsigned party)
-{
-	static const char *const names[] = { "?", "home", "source",
-		"destination" };
-
-	return party < LY_COUNT(names) ? names[party] : "?";
-}
-
-bool
-ly_saga_over(unsigned state)
-{
-	return state == LY_SAGA_CLEANED || state == LY_SAGA_ABORTED;
-}
+/* Asked at once, and one after the other. */
+static const enum ly_step quotes[] = { LY_STEP_QUOTE_DEST, LY_STEP_QUOTE_SOURCE,
+	LY_STEP_QUOTE_HOME };
+static const enum ly_step keys[] = { LY_STEP_KEY, LY_STEP_IMPORT,
+	LY_STEP_UNLOCK };
+#define ALL_QUOTED                                                             \
+	(1u << LY_STEP_QUOTE_DEST | 1u << LY_STEP_QUOTE_SOURCE |               \
+	    1u << LY_STEP_QUOTE_HOME)
 
 /* ---- things to do ---- */
 
@@ -90,7 +37,6 @@ refuse(struct ly_saga_todos *todo, const char *text)
 static void
 ask(struct ly_saga *s, struct ly_saga_todos *todo, enum ly_step step)
 {
-	assert(ly_steps[step].built);
 	if (s->asked & (1u << step))
 		return;
 	s->asked |= 1u << step;
@@ -114,9 +60,28 @@ go(struct ly_saga *s, struct ly_saga_todos *todo, enum ly_saga_state state)
 	s->next = s->rec;
 	s->next.state = (uint8_t)state;
 	s->saving = true;
-	s->busy = 0;
+	memset(s->busy, 0, sizeof(s->busy));
 	add(todo, LY_SAGA_SAVE);
 	return &s->next;
+}
+
+static void
+forget_each(struct ly_saga *s, struct ly_saga_todos *todo,
+    const enum ly_step *steps, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		forget(s, todo, steps[i]);
+}
+
+/* Evidence that is not here yet; and when it all is, the word on it. */
+static void
+ask_quotes(struct ly_saga *s, struct ly_saga_todos *todo)
+{
+	for (size_t i = 0; i < LY_COUNT(quotes); i++)
+		if (!(s->quoted & (1u << quotes[i])))
+			ask(s, todo, quotes[i]);
+	if (s->quoted == ALL_QUOTED)
+		add(todo, LY_SAGA_APPRAISE);
 }
 
 /* Whatever the state on disk wants asked, and has not asked. */
@@ -127,8 +92,14 @@ ask_all(struct ly_saga *s, struct ly_saga_todos *todo)
 	case LY_SAGA_PLANNED:
 		ask(s, todo, LY_STEP_AUTHORISE);
 		break;
+	case LY_SAGA_ATTESTING:
+		ask_quotes(s, todo);
+		break;
 	case LY_SAGA_PREPARING:
 		ask(s, todo, LY_STEP_PREPARE);
+		break;
+	case LY_SAGA_KEYING:
+		ask(s, todo, keys[s->keyed]);
 		break;
 	case LY_SAGA_COPYING:
 		ask(s, todo, LY_STEP_COPY);
@@ -230,7 +201,7 @@ passing(const struct ly_saga_event *ev)
 static bool
 passing_yet(struct ly_saga *s, const struct ly_saga_event *ev)
 {
-	return passing(ev) && ++s->busy < LY_SAGA_PATIENCE;
+	return passing(ev) && ++s->busy[ev->step] < LY_SAGA_PATIENCE;
 }
 
 static void
@@ -240,9 +211,64 @@ authorised(struct ly_saga *s, const struct ly_saga_event *ev,
 	if (passing_yet(s, ev))
 		return;
 	if (ev->rc == LY_OK)
-		go(s, todo, LY_SAGA_PREPARING)->epoch = ev->epoch;
+		go(s, todo,
+		    s->rec.attest ? LY_SAGA_ATTESTING : LY_SAGA_PREPARING)
+		    ->epoch = ev->epoch;
 	else
 		go(s, todo, LY_SAGA_ABORTED);
+}
+
+/* Nothing has been sent to anybody but a nonce: it ends here. */
+static void
+unfit(struct ly_saga *s, struct ly_saga_todos *todo)
+{
+	forget_each(s, todo, quotes, LY_COUNT(quotes));
+	go(s, todo, LY_SAGA_ABORTED);
+}
+
+static void
+quoted(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	if (passing_yet(s, ev))
+		return;
+	if (ev->rc != LY_OK) {
+		unfit(s, todo);
+		return;
+	}
+	s->quoted |= 1u << ev->step;
+	if (s->quoted == ALL_QUOTED)
+		add(todo, LY_SAGA_APPRAISE);
+}
+
+/* A word that came while the disk was full is asked for again by the TICK. */
+static void
+appraised(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	if (s->saving || s->quoted != ALL_QUOTED)
+		return;
+	if (ev->ok)
+		go(s, todo, LY_SAGA_PREPARING);
+	else
+		unfit(s, todo);
+}
+
+/* One after the other; after the last the memory may go. */
+static void
+keyed(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	if (passing_yet(s, ev))
+		return;
+	if (ev->rc != LY_OK) {
+		go(s, todo, LY_SAGA_SETTLING);
+	} else if (++s->keyed < LY_COUNT(keys)) {
+		ask_all(s, todo);
+	} else {
+		s->keyed = 0; /* if it cannot be written: from KEY again */
+		go(s, todo, LY_SAGA_COPYING);
+	}
 }
 
 static void
@@ -251,7 +277,10 @@ prepared(struct ly_saga *s, const struct ly_saga_event *ev,
 {
 	if (passing_yet(s, ev))
 		return;
-	go(s, todo, ev->rc == LY_OK ? LY_SAGA_COPYING : LY_SAGA_SETTLING);
+	go(s, todo,
+	    ev->rc != LY_OK   ? LY_SAGA_SETTLING :
+		s->rec.attest ? LY_SAGA_KEYING :
+				LY_SAGA_COPYING);
 }
 
 /* The fate is known (S1). `knows`: the source has told us itself. */
@@ -334,6 +363,15 @@ never_began(struct ly_saga *s, const struct ly_saga_event *ev,
 }
 
 static void
+quote_late(struct ly_saga *s, const struct ly_saga_event *ev,
+    struct ly_saga_todos *todo)
+{
+	(void)ev;
+	unfit(s, todo);
+}
+
+/* Of PREPARE, and of each step of KEYING: the home may know of it. */
+static void
 prepare_late(struct ly_saga *s, const struct ly_saga_event *ev,
     struct ly_saga_todos *todo)
 {
@@ -404,9 +442,13 @@ cancel_early(struct ly_saga *s, const struct ly_saga_event *ev,
 	}
 	forget(s, todo, LY_STEP_AUTHORISE);
 	forget(s, todo, LY_STEP_PREPARE);
+	forget_each(s, todo, quotes, LY_COUNT(quotes));
+	forget_each(s, todo, keys, LY_COUNT(keys));
 	go(s, todo,
-	    s->rec.state == LY_SAGA_PLANNED ? LY_SAGA_ABORTED :
-					      LY_SAGA_SETTLING);
+	    s->rec.state == LY_SAGA_PLANNED ||
+		    s->rec.state == LY_SAGA_ATTESTING ?
+		LY_SAGA_ABORTED :
+		LY_SAGA_SETTLING);
 }
 
 static void
@@ -474,6 +516,15 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_HOST_LOST] = nothing,	/* SHOW decides */
 		[LY_SAGA_CANCEL] = cancel_early,
 		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = nothing,
+	},
+	[LY_SAGA_ATTESTING] = {
+		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = quoted,	[LY_SAGA_LATE] = quote_late,
+		[LY_SAGA_HOST_LOST] = nothing,	/* its quote will be late */
+		[LY_SAGA_CANCEL] = cancel_early,
+		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = appraised,
 	},
 	[LY_SAGA_PREPARING] = {
 		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
@@ -481,6 +532,15 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_HOST_LOST] = nothing,	/* COPY will find out */
 		[LY_SAGA_CANCEL] = cancel_early,
 		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = nothing,
+	},
+	[LY_SAGA_KEYING] = {
+		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
+		[LY_SAGA_ANSWERED] = keyed,	[LY_SAGA_LATE] = prepare_late,
+		[LY_SAGA_HOST_LOST] = nothing,	/* KEY or COPY finds out */
+		[LY_SAGA_CANCEL] = cancel_early,
+		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = nothing,	/* it has been said */
 	},
 	[LY_SAGA_COPYING] = {
 		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
@@ -488,6 +548,7 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_HOST_LOST] = source_lost,
 		[LY_SAGA_CANCEL] = cancel_copy,
 		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = nothing,
 	},
 	[LY_SAGA_SETTLING] = {
 		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
@@ -495,6 +556,7 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_HOST_LOST] = nothing,
 		[LY_SAGA_CANCEL] = cancel_late,
 		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = nothing,
 	},
 	[LY_SAGA_DOUBT] = {
 		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
@@ -502,6 +564,7 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_HOST_LOST] = nothing,
 		[LY_SAGA_CANCEL] = cancel_late,
 		[LY_SAGA_SUPERSEDE] = not_yet,	[LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = nothing,
 	},
 	[LY_SAGA_COMMITTED] = {
 		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
@@ -510,6 +573,7 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_CANCEL] = cancel_over,
 		[LY_SAGA_SUPERSEDE] = not_yet,	/* SETTLE is harmless here */
 		[LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = nothing,
 	},
 	[LY_SAGA_CLEANED] = {
 		[LY_SAGA_GO] = nothing,		[LY_SAGA_SAVED] = nothing,
@@ -517,6 +581,7 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_HOST_LOST] = nothing,
 		[LY_SAGA_CANCEL] = cancel_over,
 		[LY_SAGA_SUPERSEDE] = nothing,	[LY_SAGA_TICK] = nothing,
+		[LY_SAGA_DECIDED] = nothing,
 	},
 	[LY_SAGA_ABORTING] = {
 		[LY_SAGA_GO] = again,		[LY_SAGA_SAVED] = saved,
@@ -524,6 +589,7 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_HOST_LOST] = nothing,
 		[LY_SAGA_CANCEL] = nothing,	/* that is what it does */
 		[LY_SAGA_SUPERSEDE] = supersede, [LY_SAGA_TICK] = again,
+		[LY_SAGA_DECIDED] = nothing,
 	},
 	[LY_SAGA_ABORTED] = {
 		[LY_SAGA_GO] = nothing,		[LY_SAGA_SAVED] = nothing,
@@ -531,6 +597,7 @@ static handler *const table[LY_SAGA_STATES][LY_SAGA_KINDS] = {
 		[LY_SAGA_HOST_LOST] = nothing,
 		[LY_SAGA_CANCEL] = nothing,
 		[LY_SAGA_SUPERSEDE] = nothing,	[LY_SAGA_TICK] = nothing,
+		[LY_SAGA_DECIDED] = nothing,
 	},
 };
 // clang-format on
@@ -546,16 +613,17 @@ ly_saga_table_full(void)
 		const struct ly_step_row *r = &ly_steps[i];
 
 		if (!r->name || !r->what || !r->undo || !r->limit_ms ||
-		    !r->whom || r->built != (r->asks != 0))
+		    !r->whom || !r->asks)
 			return false;
 	}
 	return true;
 }
 
 void
-ly_saga_init(struct ly_saga *s)
+ly_saga_init(struct ly_saga *s, bool attest)
 {
 	memset(s, 0, sizeof(*s));
+	s->rec.attest = attest;
 }
 
 void
@@ -576,7 +644,8 @@ check(const struct ly_saga *s, const struct ly_saga_todos *todo)
 
 		if (t->act != LY_SAGA_ASK)
 			continue;
-		assert(s->there && !s->saving); /* S2 */
+		assert(s->there && !s->saving);			      /* S2 */
+		assert(!ly_steps[t->step].attested || s->rec.attest); /* S7 */
 		assert(t->step != LY_STEP_DROP ||
 		    s->rec.fate == LY_FATE_ABORTED); /* S4 */
 		assert(t->step != LY_STEP_SETTLE ||

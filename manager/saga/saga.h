@@ -18,12 +18,18 @@
  * S6 a host that is always busy is asked LY_SAGA_PATIENCE times, and is then
  *    taken to have refused; but a home that is asked for the fate, and whoever
  *    is told of it, is asked for ever.
+ * S7 an attested one (`rec.attest`, for its whole life) asks for PREPARE only
+ *    after all three have answered one call for evidence and the appraisal has
+ *    said that they are fit; and for COPY only after UNLOCK. No other one ever
+ *    asks for evidence or keys.
  *
- *   PLANNED -> PREPARING -> COPYING -> COMMITTED -> CLEANED
- *      |           |           |          |
- *      |           +-----> SETTLING <-> DOUBT (home unreachable)
- *      |                       |
- *      +------> ABORTED <- ABORTING
+ *   PLANNED -> (ATTESTING) -> PREPARING -> (KEYING) -> COPYING -> COMMITTED
+ *      |            |             |            |          |           |
+ *      |            |             +------------+----> SETTLING     CLEANED
+ *      |            |                                  |    ^
+ *      |            |                            ABORTING   DOUBT (home
+ *      |            |                                  |     unreachable)
+ *      +------------+------------------------------> ABORTED
  */
 #ifndef LY_MANAGER_SAGA_SAGA_H
 #define LY_MANAGER_SAGA_SAGA_H
@@ -44,6 +50,8 @@ enum ly_saga_state {
 	LY_SAGA_CLEANED = 6,
 	LY_SAGA_ABORTING = 7,
 	LY_SAGA_ABORTED = 8,
+	LY_SAGA_ATTESTING = 9,
+	LY_SAGA_KEYING = 10,
 	LY_SAGA_STATES
 };
 const char *ly_saga_state_name(unsigned state);
@@ -52,9 +60,13 @@ bool ly_saga_over(unsigned state);
 
 enum ly_step {
 	LY_STEP_AUTHORISE,
-	LY_STEP_ATTEST,
+	LY_STEP_QUOTE_DEST,
+	LY_STEP_QUOTE_SOURCE,
+	LY_STEP_QUOTE_HOME,
 	LY_STEP_PREPARE,
 	LY_STEP_KEY,
+	LY_STEP_IMPORT,
+	LY_STEP_UNLOCK,
 	LY_STEP_COPY,
 	LY_STEP_CALLOFF,
 	LY_STEP_ASK,
@@ -75,11 +87,11 @@ struct ly_step_row {
 	const char *name;
 	const char *what; /* for --dry-run and the manual */
 	enum ly_party whom;
-	uint8_t asks; /* the message; 0 for a step not built */
+	uint8_t asks; /* the message */
 	const char *undo;
 	bool back;	   /* there is a way back from here */
 	uint32_t limit_ms; /* without an answer, or, for COPY, without news */
-	bool built;	   /* false: "not in this version", never asked */
+	bool attested;	   /* only in an attested migration */
 };
 extern const struct ly_step_row ly_steps[LY_STEPS];
 
@@ -92,6 +104,7 @@ enum ly_saga_kind {
 	LY_SAGA_CANCEL,	   /* the operator would rather not */
 	LY_SAGA_SUPERSEDE, /* the VM has been started anew, elsewhere */
 	LY_SAGA_TICK,
+	LY_SAGA_DECIDED, /* `ok`: the appraisal's word on the evidence */
 	LY_SAGA_KINDS
 };
 
@@ -112,16 +125,18 @@ struct ly_saga_rec {
 	uint8_t calloff; /* the operator has asked for it */
 	uint8_t lost;	 /* the source's host was given up */
 	uint8_t fate;	 /* enum ly_fate */
+	uint8_t attest;	 /* as it was when it was planned */
 	uint64_t epoch;	 /* of the lease it started from, then of the fate */
 };
 
 enum ly_saga_act {
-	LY_SAGA_SAVE,	/* `next` to disk, then tell SAVED */
-	LY_SAGA_ASK,	/* `step` of its party */
-	LY_SAGA_FORGET, /* no answer to `step` is waited for any more */
-	LY_SAGA_MOVED,	/* rec.state has changed */
-	LY_SAGA_SLOW,	/* what follows the fate takes long; tell who waits */
-	LY_SAGA_REFUSE, /* the CANCEL or SUPERSEDE: `text` says why */
+	LY_SAGA_SAVE,	  /* `next` to disk, then tell SAVED */
+	LY_SAGA_ASK,	  /* `step` of its party */
+	LY_SAGA_FORGET,	  /* no answer to `step` is waited for any more */
+	LY_SAGA_MOVED,	  /* rec.state has changed */
+	LY_SAGA_SLOW,	  /* what follows the fate takes long; tell who waits */
+	LY_SAGA_REFUSE,	  /* the CANCEL or SUPERSEDE: `text` says why */
+	LY_SAGA_APPRAISE, /* the evidence is all here: then tell DECIDED */
 };
 
 struct ly_saga_todo {
@@ -144,11 +159,13 @@ struct ly_saga {
 	bool called_off; /* CALLOFF was answered; not durable, and need not */
 	bool there;	 /* it has been on disk at least once */
 	uint32_t asked;	 /* 1 << step: asked, not answered */
-	unsigned busy;	 /* answers in this state that said so */
+	uint32_t quoted; /* 1 << step: has given its evidence */
+	uint8_t keyed;	 /* steps of KEYING done; not durable: from KEY again */
+	uint8_t busy[LY_STEPS]; /* answers in this state that said so */
 };
 
 /* A new one is PLANNED and not on disk; GO puts it there. */
-void ly_saga_init(struct ly_saga *s);
+void ly_saga_init(struct ly_saga *s, bool attest);
 /* From the row that was on disk; then GO. */
 void ly_saga_load(struct ly_saga *s, const struct ly_saga_rec *rec);
 void ly_saga_step(struct ly_saga *s, const struct ly_saga_event *ev,
