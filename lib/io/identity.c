@@ -12,7 +12,6 @@
 #include "lib/io/identity_int.h"
 
 #include "lib/io/file.h"
-#include "lib/io/hostcert.h"
 #include "lib/io/log.h"
 
 #include <dirent.h>
@@ -117,8 +116,7 @@ read_leaf(X509 *leaf, struct ly_peer *out, struct ly_why *why)
 		return ly_fail(why, LY_REFUSED,
 		    "%s: its key may not sign (keyUsage)", uri);
 	out->not_after = ly_asn1_seconds(X509_get0_notAfter(leaf));
-	rc = ly_hostcert_read(leaf, out, why);
-	return rc == LY_OK ? read_serial(leaf, out, why) : rc;
+	return read_serial(leaf, out, why);
 }
 
 static const struct site *

@@ -73,6 +73,9 @@ hear(struct agent *a, unsigned type, const union ly_any *m)
 		home_ask(a, r, r->flag == 1);
 	else if (type == LY_SHOW)
 		home_show(a, vm_no(&r->vm), r->req);
+	else if (type == LY_QUOTE || type == LY_KEY || type == LY_IMPORT ||
+	    type == LY_UNLOCK)
+		attest_request(a, type, m);
 	else
 		vms_request(a, type, m);
 }
@@ -185,6 +188,7 @@ forget_all(struct agent *a)
 	memset(a->doors, 0, sizeof(a->doors));
 	memset(a->visitors, 0, sizeof(a->visitors));
 	memset(a->past, 0, sizeof(a->past));
+	memset(a->papers, 0, sizeof(a->papers));
 	a->job = a->again = false;
 }
 

@@ -58,9 +58,10 @@ static const struct {
 	    { "LINKED", "LOST", "HEARD", "TICK" } },
 	[M_SAGA] = { "saga", LY_SAGA_STATES, LY_SAGA_KINDS,
 	    { "planned", "preparing", "copying", "settling", "doubt",
-		"committed", "cleaned", "aborting", "aborted" },
+		"committed", "cleaned", "aborting", "aborted", "attesting",
+		"keying" },
 	    { "GO", "SAVED", "ANSWERED", "LATE", "HOST_LOST", "CANCEL",
-		"SUPERSEDE", "TICK" } },
+		"SUPERSEDE", "TICK", "DECIDED" } },
 };
 
 /* Cells that no world of ours visits but by chance, by their names; an empty
@@ -126,7 +127,7 @@ static const struct {
 	{ M_LEASE, "", "LINKED LOST HEARD", ONE_SHELL },
 	{ M_SAGA, "cleaned", "*", "its shell forgets it" },
 	{ M_SAGA, "aborted", "*", "its shell forgets it" },
-	{ M_SAGA, "", "HOST_LOST", ONE_SHELL },
+	{ M_SAGA, "", "HOST_LOST DECIDED", ONE_SHELL },
 	{ M_SAGA, "preparing", "LATE", "no fault lasts as long" },
 };
 

@@ -243,7 +243,8 @@ move_stream(struct agent *a, struct end *e)
 
 	if (!d)
 		return LY_UNKNOWN;
-	if (net_peer(e)->node->index != vm->source_host)
+	if (net_peer(e)->node->index != vm->source_host ||
+	    !attest_may_take(a, &e->c->mig))
 		return LY_REFUSED;
 	if (d->core.state != LY_DST_LISTENING || !d->qemu)
 		return LY_BUSY;

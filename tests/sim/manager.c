@@ -205,6 +205,13 @@ fill(struct move *mv, struct ask *a, enum ly_step step)
 		a->msg.copy.vm = vm_id(mv->row.vm);
 		a->msg.copy.mig = mv->row.id;
 		ly_copy(a->msg.copy.dest, LY_SPIFFE_MAX, who_of(mv->row.to));
+		a->msg.copy.lanes = mv->row.rec.attest;
+		memcpy(a->msg.copy.confirm, mv->row.confirm,
+		    sizeof(mv->row.confirm));
+		return;
+	}
+	if (ly_steps[step].attested) {
+		attest_fill(mv, a, step);
 		return;
 	}
 	r->vm = vm_id(mv->row.vm);
@@ -259,6 +266,8 @@ move_done(struct move *mv, enum ly_step step, const struct ly_done *d)
 		ev.rc = (enum ly_rc)d->rc;
 		if (ev.rc == LY_OK && step == LY_STEP_AUTHORISE)
 			ev.rc = authorised(mv, d);
+		if (ev.rc == LY_OK && ly_steps[step].attested)
+			attest_heard(mv, step, d);
 	}
 	move_feed(mv, &ev);
 }
@@ -270,6 +279,8 @@ save_move(struct move *mv)
 
 	if (st->full)
 		return false;
+	if (mv->saga.next.state == LY_SAGA_ATTESTING)
+		attest_call(mv);
 	mv->row.rec = mv->saga.next;
 	st->migs[mv->row.vm] = mv->row;
 	return true;
@@ -316,11 +327,19 @@ moved(struct move *mv)
 	place_vm(mv);
 }
 
+/* True if something is found out by doing it: SAVED, DECIDED. */
 static bool
-move_do(struct move *mv, const struct ly_saga_todo *t)
+move_do(struct move *mv, const struct ly_saga_todo *t,
+    struct ly_saga_event *found)
 {
 	switch (t->act) {
 	case LY_SAGA_SAVE:
+		*found = (struct ly_saga_event){ .kind = LY_SAGA_SAVED,
+			.ok = save_move(mv) };
+		return true;
+	case LY_SAGA_APPRAISE:
+		*found = (struct ly_saga_event){ .kind = LY_SAGA_DECIDED,
+			.ok = attest_appraise(mv) };
 		return true;
 	case LY_SAGA_ASK:
 		move_ask(mv, t->step);
@@ -344,19 +363,19 @@ static void
 move_feed(struct move *mv, const struct ly_saga_event *ev)
 {
 	struct ly_saga_event now = *ev;
-	bool saving = true;
+	bool more = true;
 
-	while (saving) {
+	while (more) {
+		struct ly_saga_event found;
 		struct ly_saga_todos todo;
 
-		saving = false;
+		more = false;
 		cover(M_SAGA, mv->saga.rec.state, now.kind);
 		ly_saga_step(&mv->saga, &now, &todo);
 		for (unsigned i = 0; i < todo.n; i++)
-			saving |= move_do(mv, &todo.act[i]);
-		if (saving)
-			now = (struct ly_saga_event){ .kind = LY_SAGA_SAVED,
-				.ok = save_move(mv) };
+			more |= move_do(mv, &todo.act[i], &found);
+		if (more)
+			now = found;
 	}
 	if (!ly_saga_over(mv->saga.rec.state) || mv->told)
 		return;

@@ -181,7 +181,7 @@ manager_migrate(unsigned vm, unsigned to)
 		.from = at,
 		.to = to };
 	w.mig[w.mig_serial % MIGS] = (struct mig_seen){ .vm = vm };
-	ly_saga_init(&mv->saga);
+	ly_saga_init(&mv->saga, mig_attested(&mv->row.id));
 	LOG("operator: migrate vm%u from %u to %u", vm, at, to);
 	mgr_move_tell(mv, LY_SAGA_GO);
 }

@@ -107,6 +107,17 @@ void move_remember(struct agent *a, const struct ly_id *mig, enum ly_rc rc,
     enum ly_fate fate, uint64_t epoch);
 const struct past *move_past(struct agent *a, const struct ly_id *mig);
 
+/* attest.c: hosts, what the law asks of them, and managers */
+bool mig_attested(const struct ly_id *mig);
+struct papers *papers_of(struct agent *a, const struct ly_id *mig);
+void attest_request(struct agent *a, unsigned type, const union ly_any *m);
+bool attest_may_send(struct agent *a, const struct ly_copy *m);
+bool attest_may_take(struct agent *a, const struct ly_id *mig);
+void attest_call(struct move *mv);
+void attest_fill(struct move *mv, struct ask *a, enum ly_step step);
+void attest_heard(struct move *mv, enum ly_step step, const struct ly_done *d);
+bool attest_appraise(const struct move *mv);
+
 /* manager.c and operator.c */
 void mgr_host_place(struct ly_place *p, unsigned host);
 unsigned mgr_host_at(const struct ly_place *p);

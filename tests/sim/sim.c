@@ -283,9 +283,9 @@ tell_stats(double seconds)
 	    N(worlds), N(steps), (double)stats.steps / seconds,
 	    (double)stats.sim_us / 3.6e9);
 	printf("# %llu commands, %llu answers, %llu failures; %llu switches"
-	       " begun, %llu claimed, %llu aborted\n",
-	    N(commands), N(answers), N(failures), N(switches), N(claimed),
-	    N(aborted));
+	       " begun, %llu of them attested; %llu claimed, %llu aborted\n",
+	    N(commands), N(answers), N(failures), N(switches), N(attested),
+	    N(claimed), N(aborted));
 	printf("# %llu of these commands over links of which one in a hundred"
 	       " is cut\n",
 	    N(leaky));

@@ -443,6 +443,15 @@ struct past {
 	uint64_t epoch;
 };
 
+/* What a host knows of one attested migration; it dies with its agent. */
+struct papers {
+	struct ly_id mig;
+	uint64_t call;
+	uint8_t roles; /* 1 << role: has given evidence as that */
+	uint64_t key, session;
+	bool open; /* its TPM has opened the key */
+};
+
 struct agent {
 	struct node *node;
 	unsigned host;
@@ -464,6 +473,8 @@ struct agent {
 	struct dest dests[VMS * 2];
 	struct dial control[SITES];
 	struct end *manager[SITES];
+	struct papers papers[PASTS];
+	unsigned papers_at;
 };
 
 /* What an agent's keeper has of it when it dies. */
@@ -498,6 +509,10 @@ struct mig_row {
 	unsigned vm, home, from, to;
 	uint64_t from_epoch;
 	struct ly_saga_rec rec;
+	/* of an attested one */
+	uint64_t call, blob, session;
+	uint8_t evidence[LY_AS_PLACE][40]; /* by role */
+	uint8_t confirm[32];
 };
 
 struct vm_row {
@@ -649,7 +664,7 @@ unsigned cover_report(bool print);
 
 struct stats {
 	uint64_t steps, worlds, commands, leaky, answers, failures, switches,
-	    claimed, aborted, faults, cuts, kills, lies, cold, sim_us;
+	    claimed, aborted, attested, faults, cuts, kills, lies, cold, sim_us;
 };
 
 struct world {

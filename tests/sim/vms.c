@@ -114,7 +114,7 @@ on_copy(struct agent *a, const struct ly_copy *m)
 	    ly_id_same(&vm->mig, &m->mig)) {
 		vm->copy_req = m->req;
 	} else if (vm->moving != LY_MOVING_NOT || !vm_runs(vm) || vm->leaving ||
-	    vm->core.state != LY_AWAY_HELD) {
+	    vm->core.state != LY_AWAY_HELD || !attest_may_send(a, m)) {
 		agent_done(a, m->req, LY_REFUSED, 0, 0, "");
 	} else {
 		vm->mig = m->mig;
