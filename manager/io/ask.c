@@ -21,7 +21,14 @@ _Static_assert(offsetof(struct ly_request, host) ==
 	    offsetof(struct ly_start, origin) &&
 	offsetof(struct ly_request, origin) ==
 	    offsetof(struct ly_bind, origin) &&
-	offsetof(struct ly_request, origin) == offsetof(struct ly_copy, origin),
+	offsetof(struct ly_request, origin) ==
+	    offsetof(struct ly_copy, origin) &&
+	offsetof(struct ly_request, origin) ==
+	    offsetof(struct ly_enrol, origin) &&
+	offsetof(struct ly_request, origin) ==
+	    offsetof(struct ly_quote, origin) &&
+	offsetof(struct ly_request, origin) ==
+	    offsetof(struct ly_keying, origin),
     "requests begin with req, host, origin");
 
 static struct ly_ask **
@@ -60,32 +67,27 @@ drop(struct ly_asks *a, struct ly_ask *ask)
 	free(ask);
 }
 
-/* The bytes a message borrows, copied behind it. */
+/* The bytes a message borrows: how many, and where to, to be copied there. */
 static size_t
-borrowed(unsigned type, const void *msg)
+borrowed(unsigned type, void *msg, uint8_t *to)
 {
-	const struct ly_start *s = msg;
+	const struct ly_message *m = ly_message_of(type);
+	size_t n = 0;
 
-	if (type != LY_START && type != LY_PREPARE)
-		return 0;
-	return s->definition.len + s->ticket.len;
-}
+	for (size_t i = 0; i < m->fields_n; i++) {
+		struct ly_bytes *b;
 
-static void
-own(struct ly_ask *ask)
-{
-	struct ly_start *s = &ask->msg.start;
-	struct ly_bytes *each[] = { &s->definition, &s->ticket };
-	uint8_t *to = ask->bytes;
-
-	if (ask->type != LY_START && ask->type != LY_PREPARE)
-		return;
-	for (size_t i = 0; i < LY_COUNT(each); i++) {
-		if (each[i]->len)
-			memcpy(to, each[i]->at, each[i]->len);
-		each[i]->at = to;
-		to += each[i]->len;
+		if (m->fields[i].kind != LY_KIND_BYTES)
+			continue;
+		b = (void *)((char *)msg + m->fields[i].offset);
+		if (to) {
+			if (b->len)
+				memcpy(to + n, b->at, b->len);
+			b->at = to + n;
+		}
+		n += b->len;
 	}
+	return n;
 }
 
 static struct ly_ask *
@@ -94,10 +96,12 @@ new_ask(struct ly_manager *m, const struct ly_place *host, unsigned type,
 {
 	struct ly_asks *a = &m->asks;
 	struct ly_ask *ask, **at;
+	union ly_any copy;
 
 	if (a->n >= LY_ASKS_MAX)
 		return NULL;
-	ask = calloc(1, sizeof(*ask) + borrowed(type, msg));
+	memcpy(&copy, msg, ly_message_of(type)->size);
+	ask = calloc(1, sizeof(*ask) + borrowed(type, &copy, NULL));
 	if (!ask)
 		return NULL;
 	do
@@ -105,8 +109,8 @@ new_ask(struct ly_manager *m, const struct ly_place *host, unsigned type,
 	while (!ask->req || find(a, ask->req));
 	ask->type = (uint8_t)type;
 	ask->host = *host;
-	memcpy(&ask->msg, msg, ly_message_of(type)->size);
-	own(ask);
+	ask->msg = copy;
+	(void)borrowed(type, &ask->msg, ask->bytes);
 	ask->msg.request.req = ask->req;
 	ly_copy(ask->msg.request.host, LY_NAME_MAX, host->name);
 	at = bucket(a, ask->req);
