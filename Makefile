@@ -50,10 +50,11 @@ LINK = $(CC) $(CFLAGS) $(SANITIZE) -pthread $(HARDEN_LINK) $(LDFLAGS)
 sources = $(foreach room,$(1),$(wildcard $(room)/*.c))
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-PURE_ROOMS := lib/base lib/wire lib/link \
+PURE_ROOMS := lib/base lib/wire lib/link lib/attest \
 	agent/home agent/away agent/guest agent/tpm agent/stream agent/attest \
 	manager/saga manager/roster manager/policy
-PURE := $(call sources,$(PURE_ROOMS))
+# lib/crypt is not pure (it is OpenSSL), but needed by pure rooms.
+PURE := $(call sources,$(PURE_ROOMS) lib/crypt)
 LIB_IO := $(call sources,lib/io)
 AGENT_IO := $(call sources,agent/io agent/net)
 MANAGER_IO := $(call sources,manager/io manager/store manager/api manager/ca)

@@ -53,6 +53,25 @@ void ly_homes_ask(struct ly_homes *homes, const struct ly_id *vm,
 void ly_homes_show(struct ly_homes *homes, const struct ly_id *vm,
     ly_homes_done *cb, void *arg);
 
+/* Where a VM's TPM is and what it says, for a quote of this host's. */
+struct ly_home_place {
+	uint64_t epoch;
+	uint64_t seq; /* the last command when the PCRs were read */
+	char holder[LY_SPIFFE_MAX]; /* empty: nobody */
+	uint8_t holder_hk[32];	    /* SHA-256 of the SPKI of its TLS key on the
+				* link it has now; zeros: it has none */
+	uint8_t vpcrs[32];	    /* SHA-256 over PCRs 0..15 (SHA-256 bank) */
+};
+/* `place` is there if `rc` is LY_OK, and until the callback returns. */
+typedef void ly_homes_placed(void *arg, enum ly_rc rc,
+    const struct ly_home_place *place, const char *why);
+/* Reads the PCRs of the VM's TPM between two of its commands: the guest sees
+ * nothing of it, nor does its numbering. `cb` is called once, perhaps at once.
+ * LY_UNKNOWN: no such VM here; LY_BUSY: its TPM is being asked already;
+ * LY_FAILED: its TPM has failed. */
+void ly_homes_vpcrs(struct ly_homes *homes, const struct ly_id *vm,
+    ly_homes_placed *cb, void *arg);
+
 /* The names of this host's TPMs, with spaces between. */
 void ly_homes_tpms(const struct ly_homes *homes, char *out, size_t size);
 

@@ -9,8 +9,11 @@
 
 #include "lib/io/crl.h"
 #include "lib/io/file.h"
+#include "lib/io/hostcert.h"
 #include "lib/wire/message.h"
 
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -354,37 +357,46 @@ key_of_request(const char *pem, EVP_PKEY **out, struct ly_why *why)
 	return LY_OK;
 }
 
+/* What a certificate is to say. */
+struct leaf {
+	EVP_PKEY *key;
+	const struct ly_peer *who;
+	const char *eku;
+	int purpose; /* X509_PURPOSE_* that it has to be good for */
+	uint64_t seconds;
+};
+
 static bool
-fill_leaf(X509 *cert, const struct ca *ca, EVP_PKEY *key,
-    const struct ly_peer *who, uint64_t seconds)
+fill_leaf(X509 *cert, const struct ca *ca, const struct leaf *l)
 {
 	char san[LY_SPIFFE_MAX + 8];
 	const struct ext ext[] = {
 		{ NID_basic_constraints, "critical,CA:FALSE" },
 		{ NID_key_usage, "critical,digitalSignature" },
-		{ NID_ext_key_usage, "serverAuth,clientAuth" },
+		{ NID_ext_key_usage, l->eku },
 		{ NID_subject_key_identifier, "hash" },
 		{ NID_authority_key_identifier, "keyid:always" },
 		{ NID_subject_alt_name, san },
 	};
 	const ASN1_TIME *end = X509_get0_notAfter(ca->cert);
 
-	ly_print(san, sizeof(san), "URI:%s", who->id);
-	if (!set_serial(cert) || !set_times(cert, seconds))
+	ly_print(san, sizeof(san), "URI:%s", l->who->id);
+	if (!set_serial(cert) || !set_times(cert, l->seconds))
 		return false;
 	/* A leaf beyond its CA would promise what nobody believes. */
 	if (ASN1_TIME_compare(X509_get0_notAfter(cert), end) > 0 &&
 	    !X509_set1_notAfter(cert, end))
 		return false;
-	return set_cn(X509_get_subject_name(cert), who->name) &&
+	return set_cn(X509_get_subject_name(cert), l->who->name) &&
 	    X509_set_issuer_name(cert, X509_get_subject_name(ca->cert)) &&
-	    X509_set_pubkey(cert, key) &&
+	    X509_set_pubkey(cert, l->key) &&
 	    add_exts(cert, ca->cert, ext, LY_COUNT(ext)) &&
+	    (!l->who->attested || ly_hostcert_add(cert, l->who)) &&
 	    X509_sign(cert, ca->key, EVP_sha256());
 }
 
 static enum ly_rc
-verify_leaf(X509 *leaf, X509 *ca, const struct ly_peer *who, const char *file,
+verify_leaf(X509 *leaf, X509 *ca, const struct leaf *l, const char *file,
     struct ly_why *why)
 {
 	LY_AUTO(X509_STORE_free) X509_STORE *store = X509_STORE_new();
@@ -394,49 +406,140 @@ verify_leaf(X509 *leaf, X509 *ca, const struct ly_peer *who, const char *file,
 	    !X509_STORE_CTX_init(vc, store, leaf, NULL))
 		return ssl_fail(why, file);
 	X509_STORE_CTX_set_flags(vc, X509_V_FLAG_X509_STRICT);
-	X509_STORE_CTX_set_purpose(vc, X509_PURPOSE_SSL_SERVER);
+	X509_STORE_CTX_set_purpose(vc, l->purpose);
 	if (X509_verify_cert(vc) == 1)
 		return LY_OK;
 	ERR_clear_error();
 	return ly_fail(why, LY_REFUSED, "%s: this CA cannot sign for %s: %s",
-	    file, who->id,
+	    file, l->who->id,
 	    X509_verify_cert_error_string(X509_STORE_CTX_get_error(vc)));
 }
 
 static enum ly_rc
-sign_with(const struct ca *ca, const char *ca_cert, EVP_PKEY *key,
-    const struct ly_peer *who, uint64_t seconds, char **pem, struct ly_why *why)
+sign_with(const struct ca *ca, const char *ca_cert, const struct leaf *l,
+    char **pem, struct ly_why *why)
 {
 	LY_AUTO(X509_free) X509 *cert = X509_new();
 	LY_AUTO(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
 	enum ly_rc rc;
 
-	if (!cert || !bio || !fill_leaf(cert, ca, key, who, seconds) ||
+	if (!cert || !bio || !fill_leaf(cert, ca, l) ||
 	    !PEM_write_bio_X509(bio, cert))
 		return ssl_fail(why, "certificate");
-	rc = verify_leaf(cert, ca->cert, who, ca_cert, why);
+	rc = verify_leaf(cert, ca->cert, l, ca_cert, why);
 	return rc == LY_OK ? text_of(bio, pem, why) : rc;
+}
+
+static enum ly_rc
+sign_leaf(const char *ca_key, const char *ca_cert, const struct leaf *l,
+    char **pem, struct ly_why *why)
+{
+	struct ca ca = { 0 };
+	enum ly_rc rc = LY_OK;
+
+	if (l->seconds == 0)
+		rc = ly_fail(why, LY_REFUSED, "a certificate for 0 seconds");
+	if (rc == LY_OK)
+		rc = ca_read(&ca, ca_key, ca_cert, why);
+	if (rc == LY_OK)
+		rc = sign_with(&ca, ca_cert, l, pem, why);
+	ca_fini(&ca);
+	return rc;
+}
+
+static enum ly_rc
+sign_request(const char *ca_key, const char *ca_cert, const char *request_pem,
+    const struct ly_peer *who, uint64_t seconds, char **pem, struct ly_why *why)
+{
+	LY_AUTO(EVP_PKEY_free) EVP_PKEY *key = NULL;
+	enum ly_rc rc = key_of_request(request_pem, &key, why);
+
+	if (rc != LY_OK)
+		return rc;
+	return sign_leaf(ca_key, ca_cert,
+	    &(struct leaf){ .key = key,
+		.who = who,
+		.eku = "serverAuth,clientAuth",
+		.purpose = X509_PURPOSE_SSL_SERVER,
+		.seconds = seconds },
+	    pem, why);
 }
 
 enum ly_rc
 ly_ca_sign(const char *ca_key, const char *ca_cert, const char *request_pem,
     const char *spiffe, uint64_t seconds, char **pem, struct ly_why *why)
 {
-	LY_AUTO(EVP_PKEY_free) EVP_PKEY *key = NULL;
-	struct ca ca = { 0 };
 	struct ly_peer who;
 	enum ly_rc rc = ly_spiffe_parse(spiffe, &who, why);
 
-	if (rc == LY_OK && seconds == 0)
-		rc = ly_fail(why, LY_REFUSED, "a certificate for 0 seconds");
-	if (rc == LY_OK)
-		rc = key_of_request(request_pem, &key, why);
-	if (rc == LY_OK)
-		rc = ca_read(&ca, ca_key, ca_cert, why);
-	if (rc == LY_OK)
-		rc = sign_with(&ca, ca_cert, key, &who, seconds, pem, why);
-	ca_fini(&ca);
-	return rc;
+	if (rc != LY_OK)
+		return rc;
+	return sign_request(ca_key, ca_cert, request_pem, &who, seconds, pem,
+	    why);
+}
+
+enum ly_rc
+ly_ca_sign_host(const char *ca_key, const char *ca_cert,
+    const char *request_pem, const struct ly_peer *host, uint64_t seconds,
+    char **pem, struct ly_why *why)
+{
+	struct ly_peer who = *host;
+
+	if (host->role != LY_ROLE_HOST || !ly_name_good(host->class_))
+		return ly_fail(why, LY_REFUSED, "%s: not a host with a class",
+		    host->id);
+	who.attested = true;
+	return sign_request(ca_key, ca_cert, request_pem, &who, seconds, pem,
+	    why);
+}
+
+/* A point that is not on the curve is no key. */
+static EVP_PKEY *
+key_of_point(const uint8_t x[32], const uint8_t y[32])
+{
+	uint8_t point[65] = { POINT_CONVERSION_UNCOMPRESSED };
+	char group[] = SN_X9_62_prime256v1;
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
+		    group, 0),
+		OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY,
+		    point, sizeof(point)),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	EVP_PKEY *key = NULL;
+
+	memcpy(point + 1, x, 32);
+	memcpy(point + 33, y, 32);
+	if (ctx && EVP_PKEY_fromdata_init(ctx) == 1)
+		(void)EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params);
+	EVP_PKEY_CTX_free(ctx);
+	return key;
+}
+
+enum ly_rc
+ly_ca_sign_ak(const char *ca_key, const char *ca_cert, const uint8_t x[32],
+    const uint8_t y[32], const struct ly_peer *host, uint64_t seconds,
+    char **pem, struct ly_why *why)
+{
+	LY_AUTO(EVP_PKEY_free) EVP_PKEY *key = key_of_point(x, y);
+	struct ly_peer who = { .id = "" };
+
+	ERR_clear_error();
+	if (!key)
+		return ly_fail(why, LY_REFUSED,
+		    "%s: its AK is no point of P-256", host->id);
+	ly_copy(who.name, sizeof(who.name), host->name);
+	if (!ly_print(who.id, sizeof(who.id), "spiffe://%s/ak/%s", host->site,
+		host->name))
+		return ly_fail(why, LY_REFUSED, "%s: too long", host->id);
+	return sign_leaf(ca_key, ca_cert,
+	    &(struct leaf){ .key = key,
+		.who = &who,
+		.eku = LY_EKU_AK,
+		.purpose = X509_PURPOSE_ANY,
+		.seconds = seconds },
+	    pem, why);
 }
 
 /* ---- revoking ---- */

@@ -23,6 +23,18 @@ LY_MUST enum ly_rc ly_ca_request(const char *spiffe, const char *key_file,
 LY_MUST enum ly_rc ly_ca_sign(const char *ca_key, const char *ca_cert,
     const char *request_pem, const char *spiffe, uint64_t seconds, char **pem,
     struct ly_why *why);
+/* The same for a host that was enrolled: what `host` says of its TPM and its
+ * class goes into the certificate (lib/io/hostcert.h), besides its name. */
+LY_MUST enum ly_rc ly_ca_sign_host(const char *ca_key, const char *ca_cert,
+    const char *request_pem, const struct ly_peer *host, uint64_t seconds,
+    char **pem, struct ly_why *why);
+/* A certificate of the attestation key (x, y) of `host`'s TPM, for whoever
+ * checks its quotes without our records: URI spiffe://SITE/ak/NAME, and the
+ * EKU of attestation keys. Nobody believes it as a peer's. */
+#define LY_EKU_AK "2.23.133.8.3"
+LY_MUST enum ly_rc ly_ca_sign_ak(const char *ca_key, const char *ca_cert,
+    const uint8_t x[32], const uint8_t y[32], const struct ly_peer *host,
+    uint64_t seconds, char **pem, struct ly_why *why);
 /* What must be kept of a certificate to revoke it one day. */
 LY_MUST enum ly_rc ly_ca_read_leaf(const char *pem, char serial[LY_SERIAL_TEXT],
     uint64_t *not_after, struct ly_why *why);

@@ -12,6 +12,7 @@
 #include "lib/io/identity_int.h"
 
 #include "lib/io/file.h"
+#include "lib/io/hostcert.h"
 #include "lib/io/log.h"
 
 #include <dirent.h>
@@ -116,7 +117,8 @@ read_leaf(X509 *leaf, struct ly_peer *out, struct ly_why *why)
 		return ly_fail(why, LY_REFUSED,
 		    "%s: its key may not sign (keyUsage)", uri);
 	out->not_after = ly_asn1_seconds(X509_get0_notAfter(leaf));
-	return read_serial(leaf, out, why);
+	rc = ly_hostcert_read(leaf, out, why);
+	return rc == LY_OK ? read_serial(leaf, out, why) : rc;
 }
 
 static const struct site *

@@ -13,10 +13,12 @@
 
 #include "lib/base/cursor.h"
 #include "lib/base/text.h"
+#include "lib/crypt/crypt.h"
 
 #include <openssl/ssl.h>
 
 #define LY_SERIAL_TEXT 48
+#define LY_TPM_NAME_LEN 34 /* bytes of a TPM key's Name: 000B, SHA-256 */
 
 enum ly_role { LY_ROLE_HOST = 1, LY_ROLE_MANAGER = 2 };
 
@@ -29,6 +31,13 @@ struct ly_peer {
 	char serial[LY_SERIAL_TEXT]; /* of its certificate, in hex */
 	uint64_t not_after; /* of its certificate or, on a connection, of ours
 			     * if that is sooner; seconds since 1970 */
+
+	/* Of an enrolled host, as its certificate says (lib/io/hostcert.h). */
+	bool attested;		  /* the rest holds only then */
+	char class_[LY_NAME_MAX]; /* "class" is a word of other languages */
+	uint8_t ak_name[LY_TPM_NAME_LEN], sk_name[LY_TPM_NAME_LEN];
+	uint32_t reset_count, restart_count; /* of its TPM, at enrolment */
+	uint64_t approval; /* generation of the approved states; 0: in none */
 };
 
 /* Takes a SPIFFE id apart; LY_MALFORMED unless it is exactly of our form. */
@@ -95,11 +104,5 @@ LY_MUST enum ly_rc ly_sign(struct ly_identity *ids, uint16_t type,
 LY_MUST enum ly_rc ly_verify(struct ly_identity *ids, uint16_t type,
     const uint8_t *buf, size_t len, const uint8_t **tagged, size_t *tagged_len,
     struct ly_peer *signer, struct ly_why *why);
-
-/* SHA-256, HMAC-SHA-256, random bytes (aborts if the system has none). */
-void ly_sha256(const void *buf, size_t len, uint8_t out[32]);
-void ly_hmac(const uint8_t *key, size_t key_len, const void *buf, size_t len,
-    uint8_t out[32]);
-void ly_random(void *out, size_t len);
 
 #endif

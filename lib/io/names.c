@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SPIFFE ids, digests and randomness: what of identity.h needs no keys. */
+/* SPIFFE ids: what of identity.h needs no keys. */
 #include "lib/io/identity.h"
-
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/rand.h>
-#include <stdlib.h>
-
-/* ---- names ---- */
 
 enum ly_rc
 ly_spiffe_parse(const char *id, struct ly_peer *out, struct ly_why *why)
@@ -49,39 +42,4 @@ void
 ly_spiffe_host(const char *site, const char *name, char out[LY_SPIFFE_MAX])
 {
 	ly_print(out, LY_SPIFFE_MAX, "spiffe://%s/host/%s", site, name);
-}
-
-/* ---- digests and randomness ---- */
-
-void
-ly_sha256(const void *buf, size_t len, uint8_t out[32])
-{
-	unsigned n = 0;
-
-	if (EVP_Digest(buf, len, out, &n, EVP_sha256(), NULL) != 1 || n != 32)
-		abort();
-}
-
-void
-ly_hmac(const uint8_t *key, size_t key_len, const void *buf, size_t len,
-    uint8_t out[32])
-{
-	unsigned n = 0;
-
-	if (!HMAC(EVP_sha256(), key, (int)key_len, buf, len, out, &n) ||
-	    n != 32)
-		abort();
-}
-
-void
-ly_random(void *out, size_t len)
-{
-	while (len) {
-		size_t n = ly_min(len, 1u << 20);
-
-		if (RAND_bytes(out, (int)n) != 1)
-			abort();
-		out = (uint8_t *)out + n;
-		len -= n;
-	}
 }

@@ -48,6 +48,14 @@ const struct ly_conf_key ly_manager_keys[] = {
 	    "for how long a list of revoked certificates is good"),
 	KEY(host_lost_seconds, LY_CONF_UINT, 3600, false, "30",
 	    "a source gone for so long while it copies is given up"),
+	KEY(attest, LY_CONF_BOOL, 0, false, "yes",
+	    "whether memory goes only to hosts that were enrolled and are in an"
+	    " approved state; links and streams are refused to others"),
+	KEY(vendor_roots, LY_CONF_PATH, 0, false, "/etc/lanyard/vendor-roots",
+	    "directory of PEM files: CA certificates of the makers of TPMs"),
+	KEY(host_cert_seconds, LY_CONF_UINT, 31536000, false, "28800",
+	    "for how long an enrolled host is believed before it has to prove"
+	    " itself again, which it does at half that time"),
 	{ "peer *", "address", LY_CONF_ADDRESS,
 	    offsetof(struct ly_fed_conf, address), LY_ADDR_MAX, 0, true, NULL,
 	    "where the manager of site NAME listens" },
@@ -90,10 +98,11 @@ ly_manager_conf_read(const char *path, struct ly_manager_conf *out,
 	if (rc != LY_OK)
 		return rc;
 	if (!out->ticket_minutes || !out->cert_days || !out->crl_hours ||
-	    !out->host_lost_seconds)
+	    !out->host_lost_seconds || !out->host_cert_seconds)
 		return ly_fail(why, LY_REFUSED,
 		    "%s: [manager] ticket_minutes,"
-		    " cert_days, crl_hours and host_lost_seconds: 1 or more",
+		    " cert_days, crl_hours, host_lost_seconds and"
+		    " host_cert_seconds: 1 or more",
 		    path);
 	for (unsigned i = 0; i < out->peers_n; i++)
 		if (strcmp(out->peers[i].site, out->site) == 0)

@@ -43,6 +43,9 @@ struct ly_manager_conf {
 	uint64_t cert_days;
 	uint64_t crl_hours;
 	uint64_t host_lost_seconds;
+	bool attest;
+	char vendor_roots[200];
+	uint64_t host_cert_seconds;
 	struct ly_fed_conf peers[LY_FEDS_MAX];
 	unsigned peers_n;
 };

@@ -358,7 +358,7 @@ init_site(int s)
 	WANT(rename(site_path("%s.ca.key", n), site_path("%s/ca.key", n)) == 0);
 	ly_print(conf, sizeof(conf),
 	    "[manager]\nsite = %s\nlisten = 127.0.0.1:%u\nstate = %s\n"
-	    "socket = %s\nhost_lost_seconds = 1\n",
+	    "socket = %s\nhost_lost_seconds = 1\nattest = no\n",
 	    n, managers[s].port, site_path("%s", n), site_path("%s.sock", n));
 	write_text(site_path("%s.conf", n), conf);
 }

@@ -187,6 +187,7 @@ lab_site() {
 	listen = 127.0.0.1:$(cat "$LAB/$1/port")
 	state = $LAB/$1/state
 	socket = $LAB/$1/manager.sock
+	attest = $([ -n "${LAB_ATTEST:-}" ] && echo yes || echo no)
 	CONF
 	LAB_SITES="$LAB_SITES $1"
 }

@@ -12,15 +12,16 @@
 #include <openssl/x509v3.h>
 
 struct forge {
-	const char *file;  /* FILE.key and FILE.pem */
-	const char *by;	   /* BY.ca.key and BY.ca.pem; NULL: self-signed */
-	const char *san;   /* "URI:spiffe://east/host/h1"; NULL: none */
-	const char *basic; /* NULL: "critical,CA:FALSE" */
-	const char *usage; /* NULL: "critical,digitalSignature" */
-	const char *eku;   /* NULL: client and server */
-	const char *group; /* NULL: P-256 */
-	long from_s, to_s; /* from now; 0: -60 and 3600 */
-	unsigned mode;	   /* of the key; 0: 0600 */
+	const char *file;	/* FILE.key and FILE.pem */
+	const char *by;		/* BY.ca.key and BY.ca.pem; NULL: self-signed */
+	const char *san;	/* "URI:spiffe://east/host/h1"; NULL: none */
+	const char *basic;	/* NULL: "critical,CA:FALSE" */
+	const char *usage;	/* NULL: "critical,digitalSignature" */
+	const char *eku;	/* NULL: client and server */
+	const char *group;	/* NULL: P-256 */
+	const char *more[4][2]; /* OID, "DER:..." or what OpenSSL takes */
+	long from_s, to_s;	/* from now; 0: -60 and 3600 */
+	unsigned mode;		/* of the key; 0: 0600 */
 };
 
 static inline void
@@ -32,6 +33,22 @@ forge_ext(X509 *cert, X509 *issuer, int nid, const char *value)
 	X509V3_set_ctx(&v3, issuer, cert, NULL, NULL, 0);
 	e = X509V3_EXT_conf_nid(NULL, &v3, nid, value);
 	WANT(e && X509_add_ext(cert, e, -1));
+	X509_EXTENSION_free(e);
+}
+
+/* By name or number; a second of one kind is added as well. */
+static inline void
+forge_named(X509 *cert, const char *name, const char *value)
+{
+	CONF *none = NCONF_new(NULL);
+	X509V3_CTX v3;
+	X509_EXTENSION *e;
+
+	X509V3_set_ctx(&v3, cert, cert, NULL, NULL, 0);
+	X509V3_set_nconf(&v3, none); /* without one it takes no policies */
+	e = X509V3_EXT_nconf(none, &v3, name, value);
+	WANT(e && X509_add_ext(cert, e, -1));
+	NCONF_free(none);
 	X509_EXTENSION_free(e);
 }
 
@@ -90,6 +107,8 @@ forge_cert(const struct forge *f)
 	forge_ext(cert, issuer, NID_authority_key_identifier, "keyid:always");
 	if (f->san)
 		forge_ext(cert, issuer, NID_subject_alt_name, f->san);
+	for (size_t i = 0; i < LY_COUNT(f->more) && f->more[i][0]; i++)
+		forge_named(cert, f->more[i][0], f->more[i][1]);
 	WANT(X509_sign(cert, signer, EVP_sha256()));
 	forge_write(f, cert, key);
 	if (f->by) {

@@ -2,6 +2,7 @@
 /* Whom we believe: names, certificates as files, and signed objects. How
  * certificates fare in TLS is in test_conn_bad.c. */
 #include "lib/base/cursor.h"
+#include "lib/io/hostcert.h"
 #include "lib/io/identity.h"
 #include "lib/wire/signed.h"
 #include "tests/unit/forge.h"
@@ -129,6 +130,137 @@ TEST(a_certificate_has_exactly_one_uri_and_nothing_else)
 		load_says(LY_REFUSED, bad[i].says);
 		WANT(strstr(said.text, "x.pem"));
 	}
+}
+
+/* Two Names of zeros, counts 1, 2 and 3. */
+#define Z32 "00000000000000000000000000000000"
+#define Z34 Z32 Z32 "0000"
+#define ATTESTED                                                               \
+	"DER:3051"                                                             \
+	"0422" Z34 "0422" Z34 "020101"                                         \
+	"020102"                                                               \
+	"020103"
+#define CLASS LY_OID_CLASS ".99"
+
+TEST(what_a_certificate_says_of_a_tpm_is_read)
+{
+	struct ly_identity *ids;
+
+	FORGE(.by = "east", .san = GOOD,
+	    .more = { { LY_OID_HOST, ATTESTED },
+		{ "certificatePolicies", CLASS } });
+	ids = site_load("x", "trust");
+	WANT(ly_identity_self(ids)->attested);
+	WANT_STR(ly_identity_self(ids)->class_, "c");
+	WANT_INT(ly_identity_self(ids)->reset_count, 1);
+	WANT_INT(ly_identity_self(ids)->restart_count, 2);
+	WANT_INT(ly_identity_self(ids)->approval, 3);
+	ly_identity_free(ids);
+	FORGE(.by = "east", .san = GOOD);
+	ids = site_load("x", "trust");
+	WANT(!ly_identity_self(ids)->attested);
+	ly_identity_free(ids);
+}
+
+TEST(what_a_certificate_says_of_a_tpm_is_said_once_and_exactly)
+{
+	static const struct {
+		const char *more[4][2], *says;
+	} bad[] = {
+		{ { { LY_OID_HOST, ATTESTED } }, "without the one policy" },
+		{ { { "certificatePolicies", CLASS } }, "without lanyardHost" },
+		{ { { LY_OID_HOST, ATTESTED }, { LY_OID_HOST, ATTESTED },
+		      { "certificatePolicies", CLASS } },
+		    "two extensions lanyardHost" },
+		{ { { LY_OID_HOST, ATTESTED }, { "certificatePolicies", CLASS },
+		      { "certificatePolicies", CLASS } },
+		    "without the one policy" },
+		{ { { LY_OID_HOST, ATTESTED },
+		      { "certificatePolicies", CLASS "," CLASS ".99" } },
+		    "without the one policy" },
+		{ { { LY_OID_HOST, ATTESTED },
+		      { "certificatePolicies", "1.2.3.4" } },
+		    "without the one policy" },
+		{ { { LY_OID_HOST, ATTESTED },
+		      { "certificatePolicies", LY_OID_CLASS } },
+		    "without the one policy" },
+		{ { { LY_OID_HOST, ATTESTED }, /* "C" is not a name */
+		      { "certificatePolicies", LY_OID_CLASS ".67" } },
+		    "without the one policy" },
+		{ { { LY_OID_HOST, ATTESTED },
+		      { "certificatePolicies",
+			  "DER:302a3028"
+			  "0615699faeebb8e2b68294d7a68b8dbedcb8"
+			  "9481490263"
+			  "300f300d06082b06010505070201160161" } },
+		    "without the one policy" },
+		/* cut at the end, and in the middle of a name */
+		{ { { LY_OID_HOST,
+			"DER:304e"
+			"0422" Z34 "0422" Z34 "020101"
+			"020102" },
+		      { "certificatePolicies", CLASS } },
+		    "bad extension" },
+		{ { { LY_OID_HOST,
+			"DER:3051"
+			"0422" Z34 "0422" Z32 },
+		      { "certificatePolicies", CLASS } },
+		    "bad extension" },
+		{ { { LY_OID_HOST, "DER:3000" },
+		      { "certificatePolicies", CLASS } },
+		    "bad extension" },
+		/* something behind it, within and without */
+		{ { { LY_OID_HOST,
+			"DER:3054"
+			"0422" Z34 "0422" Z34 "020101"
+			"020102"
+			"020103"
+			"020104" },
+		      { "certificatePolicies", CLASS } },
+		    "bad extension" },
+		{ { { LY_OID_HOST, ATTESTED "0500" },
+		      { "certificatePolicies", CLASS } },
+		    "bad extension" },
+		/* not the shortest form; negative; more than 32 bits */
+		{ { { LY_OID_HOST,
+			"DER:3052"
+			"0422" Z34 "0422" Z34 "02020001"
+			"020102"
+			"020103" },
+		      { "certificatePolicies", CLASS } },
+		    "bad extension" },
+		{ { { LY_OID_HOST,
+			"DER:3051"
+			"0422" Z34 "0422" Z34 "0201ff"
+			"020102"
+			"020103" },
+		      { "certificatePolicies", CLASS } },
+		    "bad extension" },
+		{ { { LY_OID_HOST,
+			"DER:3055"
+			"0422" Z34 "0422" Z34 "02050100000000"
+			"020102"
+			"020103" },
+		      { "certificatePolicies", CLASS } },
+		    "bad extension" },
+	};
+
+	for (size_t i = 0; i < LY_COUNT(bad); i++) {
+		struct forge f = { .file = "x", .by = "east", .san = GOOD };
+
+		site_make("east");
+		memcpy(f.more, bad[i].more, sizeof(f.more));
+		forge_cert(&f);
+		load_says(LY_REFUSED, bad[i].says);
+	}
+}
+
+TEST(a_manager_is_not_an_enrolled_host)
+{
+	FORGE(.by = "east", .san = "URI:spiffe://east/manager/m1",
+	    .more = { { LY_OID_HOST, ATTESTED },
+		{ "certificatePolicies", CLASS } });
+	load_says(LY_REFUSED, "bad extension lanyardHost");
 }
 
 TEST(a_certificate_must_be_of_the_pinned_ca_of_its_site)
