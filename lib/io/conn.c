@@ -189,7 +189,7 @@ on_tls_end(struct ly_conn *c, int r)
 	if (err == SSL_ERROR_ZERO_RETURN)
 		ly_conn_fail(c, LY_OUTSIDE, "closed by the peer");
 	else
-		say(c, LY_LINK_CLOSE, LY_OUTSIDE, ly_conn_tls_says(c->ssl));
+		say(c, LY_LINK_CLOSE, LY_OUTSIDE, ly_conn_tls_says(c));
 }
 
 /* Bytes are in `half` or in `plain`: deliver what is whole. */
@@ -264,8 +264,10 @@ static void
 on_secured(struct ly_conn *c)
 {
 	struct ly_why why = { "" };
-	enum ly_rc rc = ly_identity_peer(c->net->ids, c->ssl, &c->peer, &why);
+	enum ly_rc rc = ly_psk_admit(c, &why);
 
+	if (rc == LY_UNKNOWN)
+		rc = ly_identity_peer(c->net->ids, c->ssl, &c->peer, &why);
 	ly_copy(c->peer.address, sizeof(c->peer.address), c->address);
 	c->records = 0;
 	if (rc == LY_OK && c->want[0] && strcmp(c->want, c->peer.id) != 0)
@@ -295,7 +297,7 @@ shake_hands(struct ly_conn *c)
 		    &(struct ly_link_event){ .kind = LY_LINK_CLOSE,
 			.now_ms = ly_conn_now(c),
 			.rc = LY_OUTSIDE,
-			.why = ly_conn_tls_says(c->ssl) });
+			.why = ly_conn_tls_says(c) });
 }
 
 static void
@@ -393,7 +395,9 @@ offer(struct ly_conn *c)
 	ly_copy(w.software, sizeof(w.software), c->net->software);
 	ly_conn_put(c, LY_WELCOME, &w);
 	c->opened = true;
-	rc = c->ops->on_open(c, &c->peer, &c->hello, c->arg, &why);
+	rc = ly_psk_allows(c, &why);
+	if (rc == LY_OK)
+		rc = c->ops->on_open(c, &c->peer, &c->hello, c->arg, &why);
 	if (rc == LY_OK) {
 		ly_net_stranger(c, false);
 		say(c, LY_LINK_CONSENT, LY_OK, NULL);
@@ -647,6 +651,7 @@ void
 ly_conn_free(struct ly_conn *c)
 {
 	SSL_free(c->ssl);
+	ly_psk_free(c);
 	uv_freeaddrinfo(c->found);
 	ly_buf_free(&c->out);
 	ly_buf_free(&c->half);

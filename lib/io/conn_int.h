@@ -4,7 +4,7 @@
 #ifndef LY_IO_CONN_INT_H
 #define LY_IO_CONN_INT_H
 
-#include "lib/io/conn.h"
+#include "lib/io/psk.h"
 #include "lib/link/link.h"
 
 #define RAW_LEN (256u * 1024)  /* one read of the socket */
@@ -37,6 +37,8 @@ struct ly_net {
 	struct listener *listeners;
 	struct ly_conn *conns; /* all, doubly linked */
 	struct ly_conn *dirty;
+	struct ly_expected *expected; /* keys, see psk.c */
+	unsigned expected_n;
 	unsigned conns_n, strangers_n;
 	const struct ly_link_limits *limits;
 	uint64_t rekey_records;
@@ -59,6 +61,9 @@ struct ly_conn {
 	char address[LY_ADDR_MAX];
 	char want[LY_SPIFFE_MAX];
 	struct ly_hello hello; /* ours, or the peer's */
+	struct ly_psk *psk;    /* NULL: a certificate, or not known yet */
+	char psk_shown[LY_PSK_NAME_MAX]; /* an expected one, not yet proved */
+	const char *psk_refused;	 /* why the one shown was passed over */
 
 	SSL *ssl;
 	const uint8_t *in; /* what the socket gave, for the BIO */
@@ -106,7 +111,17 @@ void ly_buf_clear(struct buf *b);
 BIO_METHOD *ly_conn_bio(void);
 /* Makes c->ssl. */
 LY_MUST enum ly_rc ly_conn_ssl(struct ly_conn *c, struct ly_why *why);
-const char *ly_conn_tls_says(SSL *ssl); /* why it failed; empties the queue */
+/* Why it failed; empties the queue. */
+const char *ly_conn_tls_says(struct ly_conn *c);
+
+/* psk.c */
+bool ly_psk_ready(struct ly_conn *c); /* c->ssl, before the handshake */
+/* After it: LY_OK, a key let it in and c->peer is set; LY_UNKNOWN, none was
+ * used; else it is refused. */
+LY_MUST enum ly_rc ly_psk_admit(struct ly_conn *c, struct ly_why *why);
+/* The peer's HELLO is what the key is for. */
+LY_MUST enum ly_rc ly_psk_allows(const struct ly_conn *c, struct ly_why *why);
+void ly_psk_free(struct ly_conn *c);
 
 /* conn_out.c */
 void ly_conn_dirty(struct ly_conn *c); /* it wants a flush */

@@ -135,18 +135,22 @@ ly_conn_ssl(struct ly_conn *c, struct ly_why *why)
 		SSL_set_accept_state(c->ssl);
 	else
 		SSL_set_connect_state(c->ssl);
+	if (!ly_psk_ready(c))
+		return ly_fail(why, LY_OUTSIDE, "TLS: no pre-shared keys");
 	return LY_OK;
 }
 
-/* What OpenSSL has to say of a failure: the certificate's fault if there is
- * one, else the newest error. */
+/* What there is to say of a failure: that of the key, else the certificate's
+ * fault if there is one, else OpenSSL's newest error. */
 const char *
-ly_conn_tls_says(SSL *ssl)
+ly_conn_tls_says(struct ly_conn *c)
 {
-	long bad = SSL_get_verify_result(ssl);
+	long bad = c->psk ? X509_V_OK : SSL_get_verify_result(c->ssl);
 	const char *text = ERR_reason_error_string(ERR_peek_last_error());
 
 	ERR_clear_error();
+	if (c->psk_refused)
+		return c->psk_refused;
 	if (bad != X509_V_OK)
 		return X509_verify_cert_error_string(bad);
 	return text ? text : "the connection broke off";

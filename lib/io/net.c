@@ -39,6 +39,7 @@ struct listener {
 static void
 net_free(struct ly_net *net)
 {
+	ly_net_unexpect(net, NULL);
 	BIO_meth_free(net->method);
 	free(net->raw);
 	if (net->plain)
@@ -539,7 +540,8 @@ ly_net_recheck(struct ly_net *net)
 
 	for (struct ly_conn *c = net->conns; c; c = next) {
 		next = c->next;
-		if (c->peer.id[0] && ly_identity_revoked(net->ids, &c->peer))
+		if (c->peer.serial[0] &&
+		    ly_identity_revoked(net->ids, &c->peer))
 			ly_conn_close(c, LY_REFUSED,
 			    "the peer's certificate was revoked");
 	}
