@@ -157,28 +157,37 @@ static const struct ly_conn_ops peer_ops = {
 	.on_close = on_early_close,
 };
 
-/* One agent a state directory: two would write each other's records over. */
+/* One agent a directory: two would write each other's records over, or adopt
+ * each other's VMs. */
 static enum ly_rc
-lock_state(const struct ly_agent_conf *conf, struct ly_why *why)
+lock(const char *dir, const char *what, struct ly_why *why)
 {
 	char path[300];
-	enum ly_rc rc = ly_file_mkdir(conf->state, 0700, why);
+	enum ly_rc rc = ly_file_mkdir(dir, 0700, why);
 	int fd;
 
-	if (rc == LY_OK)
-		rc = ly_file_mkdir(conf->run, 0700, why);
 	if (rc != LY_OK)
 		return rc;
-	ly_print(path, sizeof(path), "%s/lock", conf->state);
+	ly_print(path, sizeof(path), "%s/lock", dir);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return ly_fail(why, LY_OUTSIDE, "%s: cannot open it", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		close(fd);
 		return ly_fail(why, LY_BUSY,
-		    "%s: another lanyard-agent uses this state", path);
+		    "%s: another lanyard-agent uses this %s", path, what);
 	}
 	return LY_OK; /* held until we exit */
+}
+
+static enum ly_rc
+lock_dirs(const struct ly_agent_conf *conf, struct ly_why *why)
+{
+	enum ly_rc rc = lock(conf->state, "state", why);
+
+	if (rc == LY_OK && strcmp(conf->state, conf->run) != 0)
+		rc = lock(conf->run, "run", why);
+	return rc;
 }
 
 /* What outlives us, and the socket that our peers dial: while we are replaced
@@ -222,7 +231,7 @@ open_all(struct ly_agent *a, struct ly_why *why)
 		.key = a->conf.key,
 		.trust = a->conf.trust,
 		.crls = revoked };
-	enum ly_rc rc = lock_state(&a->conf, why);
+	enum ly_rc rc = lock_dirs(&a->conf, why);
 
 	ly_print(revoked, sizeof(revoked), "%s/revoked", a->conf.state);
 	if (rc == LY_OK)

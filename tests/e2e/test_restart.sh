@@ -71,6 +71,17 @@ matches s1 web1 n1
 [ "$(guest_field commands)" -gt "$before" ] || no "no command got through"
 same "epoch" 2 "$(vm_says web1 .record.epoch)"
 
+it "a second agent on the same run or state directory is refused"
+for of in run state; do
+	sed "s|^$of = .*|$of = $LAB/n1/o|" "$LAB/n1/agent.conf" >"$LAB/other.conf"
+	timeout 20 "$BUILD/lanyard-agent" -c "$LAB/other.conf" >"$LAB/out" 2>&1
+	same "exit status" 1 $?
+	other=state
+	[ $of = run ] || other=run
+	grep -q "another lanyard-agent uses this $other" "$LAB/out" ||
+		no "it says: $(tail -n 1 "$LAB/out")"
+done
+
 it "a record that is damaged is refused at the start, by its name"
 guest_ask s1 web1 pause paused || no "the guest does not pause"
 lab_kill agent-n1 KILL
