@@ -52,7 +52,8 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 PURE_ROOMS := lib/base lib/wire lib/link lib/attest \
 	agent/home agent/away agent/guest agent/tpm agent/stream agent/attest \
-	manager/saga manager/roster manager/policy
+	manager/saga manager/roster manager/policy manager/record \
+	manager/plan
 # lib/crypt is not pure (it is OpenSSL), but needed by pure rooms.
 PURE := $(call sources,$(PURE_ROOMS) lib/crypt)
 LIB_IO := $(call sources,lib/io)
@@ -115,7 +116,8 @@ $(BUILD)/libtestlib.a: $(call objects,$(TESTLIB))
 define link
 @mkdir -p $(@D)
 $(call say,LD,$@)
-$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1) $(COMMON_LIBS)
+$(Q)$(LINK) -o $@ $(filter %.o,$^) \
+	-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(1) $(COMMON_LIBS)
 endef
 
 $(BUILD)/lanyard-agent: $(call objects,agent/main.c) $(BUILD)/libagent.a $(BASE)

@@ -10,7 +10,7 @@
 
 struct options {
 	const char *conf;
-	bool check, version, help, json, debug;
+	bool check, version, help, json, debug, accept_loss;
 };
 
 enum kind { FLAG, PATH, LOG };
@@ -29,6 +29,9 @@ static const struct option_row {
 	    offsetof(struct options, json) },
 	{ 'v', "debug", NULL, "log more", FLAG,
 	    offsetof(struct options, debug) },
+	{ 0, "accept-loss", NULL,
+	    "start although events of the permanent record are lost", FLAG,
+	    offsetof(struct options, accept_loss) },
 	{ 0, "version", NULL, "say the version, and end", FLAG,
 	    offsetof(struct options, version) },
 	{ 'h', "help", NULL, "say this, and end", FLAG,
@@ -207,5 +210,6 @@ main(int argc, char **argv)
 		ly_manager_conf_say(&conf);
 		return 0;
 	}
+	conf.accept_loss = o.accept_loss;
 	return run(&conf);
 }

@@ -105,4 +105,18 @@ LY_MUST enum ly_rc ly_verify(struct ly_identity *ids, uint16_t type,
     const uint8_t *buf, size_t len, const uint8_t **tagged, size_t *tagged_len,
     struct ly_peer *signer, struct ly_why *why);
 
+#define LY_SIG_DER_MAX 80 /* bytes of a DER ECDSA P-256 signature */
+
+/*
+ * What others can check with openssl(1): ECDSA P-256, SHA-256, over just these
+ * bytes. They are text that begins with a line that says what it is, so that
+ * none can be taken for another, nor for a signed object or what a TPM wants
+ * signed: those have zero bytes.
+ */
+LY_MUST enum ly_rc ly_sign_text(struct ly_identity *ids, const char *text,
+    uint8_t sig[LY_SIG_DER_MAX], size_t *sig_len, struct ly_why *why);
+/* LY_REFUSED unless our own key has signed it. */
+LY_MUST enum ly_rc ly_check_own_text(struct ly_identity *ids, const char *text,
+    size_t len, const uint8_t *sig, size_t sig_len, struct ly_why *why);
+
 #endif

@@ -8,7 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
-#define SIG_MOST 80 /* bytes of a DER ECDSA P-256 signature */
+#define SIG_MOST LY_SIG_DER_MAX
 
 static const char sig_prefix[] = "lanyard-sig-v1"; /* its NUL is signed too */
 
@@ -125,5 +125,40 @@ ly_verify(struct ly_identity *ids, uint16_t type, const uint8_t *buf,
 	*tagged = body.at;
 	*tagged_len = body.len;
 	*signer = p;
+	return LY_OK;
+}
+
+/* ---- text that openssl(1) can check ---- */
+
+enum ly_rc
+ly_sign_text(struct ly_identity *ids, const char *text,
+    uint8_t sig[LY_SIG_DER_MAX], size_t *sig_len, struct ly_why *why)
+{
+	LY_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+	*sig_len = LY_SIG_DER_MAX;
+	if (!md ||
+	    EVP_DigestSignInit(md, NULL, EVP_sha256(), NULL, ids->keys->key) !=
+		1 ||
+	    EVP_DigestSign(md, sig, sig_len, (const uint8_t *)text,
+		strlen(text)) != 1)
+		return ly_fail(why, LY_OUTSIDE, "sign: %s", ly_ssl_says());
+	return LY_OK;
+}
+
+enum ly_rc
+ly_check_own_text(struct ly_identity *ids, const char *text, size_t len,
+    const uint8_t *sig, size_t sig_len, struct ly_why *why)
+{
+	LY_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+	if (!md ||
+	    EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL,
+		ids->keys->key) != 1 ||
+	    EVP_DigestVerify(md, sig, sig_len, (const uint8_t *)text, len) !=
+		1) {
+		ERR_clear_error();
+		return ly_fail(why, LY_REFUSED, "not signed by our own key");
+	}
 	return LY_OK;
 }

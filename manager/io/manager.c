@@ -8,6 +8,7 @@
  *   trust/SITE.pem           the CA of each site that is believed
  *   revoked/SITE.crl         whom that CA has revoked
  *   lanyard.db               the store
+ *   head                     of the permanent record, signed (record.c)
  *   lock                     held while it runs
  */
 #include "manager/io/manager.h"
@@ -267,6 +268,8 @@ load_store(struct ly_manager *m, struct ly_why *why)
 	enum ly_rc rc = ly_store_open(ly_manager_file(m, "lanyard.db", path),
 	    &m->store, why);
 
+	if (rc == LY_OK)
+		rc = ly_record_load(m, m->conf.accept_loss, why);
 	for (unsigned i = 0; i < m->conf.peers_n && rc == LY_OK; i++)
 		rc = ly_fed_add(m, m->conf.peers[i].site,
 		    m->conf.peers[i].address, true, why);
@@ -304,6 +307,7 @@ on_tick(uv_timer_t *timer)
 
 	ly_asks_tick(m);
 	ly_fed_tick(m);
+	ly_record_tick(m);
 	ly_crl_tick(m);
 	ly_moves_tick(m);
 	ly_vms_tick(m);
@@ -382,6 +386,7 @@ ly_manager_free(struct ly_manager *m)
 {
 	ly_moves_fini(m);
 	ly_asks_fini(m);
+	ly_record_free(m);
 	ly_store_close(m->store);
 	ly_identity_free(m->ids);
 	free(m->roster.hosts);

@@ -15,6 +15,7 @@
 #include "lib/io/identity.h"
 #include "lib/io/log.h"
 #include "lib/wire/signed.h"
+#include "manager/io/record.h"
 #include "manager/roster/roster.h"
 #include "manager/saga/saga.h"
 #include "manager/store/store.h"
@@ -48,6 +49,7 @@ struct ly_manager_conf {
 	uint64_t host_cert_seconds;
 	struct ly_fed_conf peers[LY_FEDS_MAX];
 	unsigned peers_n;
+	bool accept_loss; /* once, by the command line (record.h) */
 };
 
 /* Another site, and the connection to its manager. */
@@ -70,6 +72,7 @@ struct ly_alarm_kept {
 
 struct ly_manager;
 struct ly_api;
+struct ly_records;
 
 /* `d` is NULL when its time is over. Called once, from the loop; never from
  * within ly_ask(). */
@@ -132,6 +135,7 @@ struct ly_manager {
 	struct ly_identity *ids;
 	struct ly_net *net;
 	struct ly_store *store;
+	struct ly_records *records; /* record.c */
 	struct ly_roster roster;
 	struct ly_asks asks;
 	struct ly_fed feds[LY_FEDS_MAX];

@@ -2,6 +2,30 @@
 /* Tickets, and the home's record they are made for. */
 #include "manager/io/manager.h"
 
+/* Before it is given out. Who asks the holder for it may be given it again, so
+ * each is an event: the record says what was issued, not what was used. */
+static enum ly_rc
+record(struct ly_manager *m, const struct ly_vm *vm, const struct ly_ticket *t,
+    struct ly_why *why)
+{
+	struct ly_record_event ev = { .kind = LY_RECORD_TICKET_ISSUED,
+		.subject = t->holder,
+		.vm = t->vm,
+		.mig = t->mig };
+	char nonce[2 * sizeof(t->nonce) + 1], text[256];
+
+	ly_hex(t->nonce, sizeof(t->nonce), nonce);
+	ly_print(text, sizeof(text), "%s may be granted %s's TPM, epoch %llu%s",
+	    t->holder, vm->name, (unsigned long long)t->to_epoch,
+	    t->rights & LY_MAY_FORCE ? ", by force" : "");
+	ev.text = text;
+	ev.details = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s}", "vm_name",
+	    vm->name, "home", t->home, "epoch", (json_int_t)t->to_epoch,
+	    "rights", (json_int_t)t->rights, "expires", (json_int_t)t->expires,
+	    "nonce", nonce);
+	return ly_record_add(m, &ev, why);
+}
+
 enum ly_rc
 ly_ticket_mint(struct ly_manager *m, const struct ly_vm *vm,
     const struct ly_id *mig, const struct ly_place *to, unsigned rights,
@@ -19,10 +43,14 @@ ly_ticket_mint(struct ly_manager *m, const struct ly_vm *vm,
 	};
 	uint8_t tagged[1024];
 	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
+	enum ly_rc rc;
 
 	ly_spiffe_host(vm->home.site, vm->home.name, t.home);
 	ly_spiffe_host(to->site, to->name, t.holder);
 	ly_random(t.nonce, sizeof(t.nonce));
+	rc = record(m, vm, &t, why);
+	if (rc != LY_OK)
+		return rc;
 	ly_message_put_tagged(&ly_ticket_message, &t, &w);
 	assert(!w.bad);
 	out->len = sizeof(out->at);

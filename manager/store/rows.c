@@ -62,6 +62,13 @@ static const struct ly_field cert_fields[] = {
 	LY_UINT(struct ly_cert_row, reason),
 };
 
+static const struct ly_field head_fields[] = {
+	LY_TEXT(struct ly_head_row, key),
+	LY_TEXT(struct ly_head_row, text),
+	LY_TEXT(struct ly_head_row, sig),
+	LY_TEXT(struct ly_head_row, told),
+};
+
 static const struct ly_message tables[LY_ROW_KINDS] = {
 	[LY_ROW_HOST] = LY_MESSAGE(LY_ROW_HOST, "host", struct ly_host_row,
 	    host_fields, "A host of this site."),
@@ -73,6 +80,8 @@ static const struct ly_message tables[LY_ROW_KINDS] = {
 	    mig_fields, "A migration of one of them."),
 	[LY_ROW_CERT] = LY_MESSAGE(LY_ROW_CERT, "certificate",
 	    struct ly_cert_row, cert_fields, "A host's certificate."),
+	[LY_ROW_HEAD] = LY_MESSAGE(LY_ROW_HEAD, "head", struct ly_head_row,
+	    head_fields, "The head of a site's permanent record."),
 };
 
 #define ROW_SIZE_MAX sizeof(struct ly_vm_row)
@@ -324,6 +333,62 @@ ly_store_each(struct ly_store *s, enum ly_row_kind kind,
 	struct each e = { .kind = kind, .on_row = on_row, .arg = arg };
 
 	return s->ops->each(s, kind, on_json, &e, why);
+}
+
+/* ---- the permanent record ---- */
+
+enum ly_rc
+ly_store_begin(struct ly_store *s, struct ly_why *why)
+{
+	struct ly_why got = { "" };
+	enum ly_rc rc = s->ops->begin(s, &got);
+
+	return rc == LY_OK ? rc : note(s, rc, &got, why);
+}
+
+enum ly_rc
+ly_store_end(struct ly_store *s, bool keep, struct ly_why *why)
+{
+	struct ly_why got = { "" };
+	enum ly_rc rc = s->ops->end(s, keep, &got);
+
+	return rc == LY_OK && !keep ? rc : note(s, rc, &got, why);
+}
+
+enum ly_rc
+ly_store_append(struct ly_store *s, const struct ly_store_line *line,
+    struct ly_why *why)
+{
+	struct ly_why got = { "" };
+
+	return note(s, s->ops->append(s, line, &got), &got, why);
+}
+
+enum ly_rc
+ly_store_lines(struct ly_store *s, const struct ly_lines_wish *wish,
+    ly_store_on_line *on_line, void *arg, struct ly_why *why)
+{
+	return s->ops->lines(s, wish, on_line, arg, why);
+}
+
+enum ly_rc
+ly_store_keep(struct ly_store *s, const struct ly_id *mig, const char *what,
+    struct ly_bytes bytes, struct ly_why *why)
+{
+	struct ly_why got = { "" };
+	char key[LY_ID_TEXT];
+
+	return note(s, s->ops->keep(s, ly_id_text(mig, key), what, bytes, &got),
+	    &got, why);
+}
+
+enum ly_rc
+ly_store_kept(struct ly_store *s, const struct ly_id *mig,
+    ly_store_on_kept *on_kept, void *arg, struct ly_why *why)
+{
+	char key[LY_ID_TEXT];
+
+	return s->ops->kept(s, ly_id_text(mig, key), on_kept, arg, why);
 }
 
 const char *

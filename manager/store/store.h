@@ -25,6 +25,7 @@ enum ly_row_kind {
 	LY_ROW_VM = 3,
 	LY_ROW_MIG = 4,
 	LY_ROW_CERT = 5,
+	LY_ROW_HEAD = 6,
 	LY_ROW_KINDS
 };
 
@@ -80,6 +81,16 @@ struct ly_cert_row {
 	uint8_t reason;	  /* CRLReason of X.509 */
 };
 
+/* The newest head of a site's permanent record that is known: our own, signed
+ * by this manager; another site's, as its manager told us; and what another
+ * site's manager has told us of ours. */
+struct ly_head_row {
+	char key[LY_NAME_MAX]; /* the key: SITE, or "by.SITE" for the last */
+	char text[512];	       /* as ly_head_put() writes it */
+	char sig[192];	       /* of the text, DER in hex */
+	char told[3072];       /* the signed object that was heard, in hex */
+};
+
 /* The table of a kind, and the key of a row of it (text, for people). */
 const struct ly_message *ly_row_table(enum ly_row_kind kind);
 #define LY_KEY_MAX LY_NAME_MAX
@@ -93,6 +104,21 @@ LY_MUST enum ly_rc ly_row_from_json(const struct ly_message *table,
     const json_t *from, void *row, struct ly_why *why);
 
 struct ly_store;
+
+/* A line of the permanent record, and by what it is found again. */
+struct ly_store_line {
+	uint64_t n;
+	const char *name, *vm, *mig; /* "" if it has none */
+	const char *line;	     /* as manager/record/chain.h says */
+};
+struct ly_lines_wish {
+	uint64_t from;		     /* this one and later */
+	const char *name, *vm, *mig; /* one of them at most; NULL: any */
+};
+typedef enum ly_rc ly_store_on_line(void *arg, const struct ly_store_line *line,
+    struct ly_why *why);
+typedef enum ly_rc ly_store_on_kept(void *arg, const char *what,
+    struct ly_bytes bytes, struct ly_why *why);
 
 /* How a store is made is its own; this is what every one can do. */
 struct ly_store_ops {
@@ -108,6 +134,20 @@ struct ly_store_ops {
 	    enum ly_rc (*on_row)(void *arg, const char *key, const char *json,
 		struct ly_why *why),
 	    void *arg, struct ly_why *why);
+	/* What is put until end() is there all or not at all. Not nested. */
+	enum ly_rc (*begin)(struct ly_store *s, struct ly_why *why);
+	enum ly_rc (*end)(struct ly_store *s, bool keep, struct ly_why *why);
+	/* The permanent record: it can be added to, and that is all. */
+	enum ly_rc (*append)(struct ly_store *s,
+	    const struct ly_store_line *line, struct ly_why *why);
+	enum ly_rc (*lines)(struct ly_store *s,
+	    const struct ly_lines_wish *wish, ly_store_on_line *on_line,
+	    void *arg, struct ly_why *why);
+	/* What a migration's receipt is made of; put again, it is replaced. */
+	enum ly_rc (*keep)(struct ly_store *s, const char *mig,
+	    const char *what, struct ly_bytes bytes, struct ly_why *why);
+	enum ly_rc (*kept)(struct ly_store *s, const char *mig,
+	    ly_store_on_kept *on_kept, void *arg, struct ly_why *why);
 	void (*close)(struct ly_store *s);
 };
 
@@ -136,6 +176,23 @@ typedef enum ly_rc ly_store_on_row(void *arg, const void *row,
     struct ly_why *why);
 LY_MUST enum ly_rc ly_store_each(struct ly_store *s, enum ly_row_kind kind,
     ly_store_on_row *on_row, void *arg, struct ly_why *why);
+
+/* Several puts in one transaction: begin, then end with `keep` if all went
+ * well. LY_OK of end: on disk. A failure of any has changed nothing, once
+ * ended. */
+LY_MUST enum ly_rc ly_store_begin(struct ly_store *s, struct ly_why *why);
+LY_MUST enum ly_rc ly_store_end(struct ly_store *s, bool keep,
+    struct ly_why *why);
+LY_MUST enum ly_rc ly_store_append(struct ly_store *s,
+    const struct ly_store_line *line, struct ly_why *why);
+/* In their order; stops at the first that is not LY_OK. */
+LY_MUST enum ly_rc ly_store_lines(struct ly_store *s,
+    const struct ly_lines_wish *wish, ly_store_on_line *on_line, void *arg,
+    struct ly_why *why);
+LY_MUST enum ly_rc ly_store_keep(struct ly_store *s, const struct ly_id *mig,
+    const char *what, struct ly_bytes bytes, struct ly_why *why);
+LY_MUST enum ly_rc ly_store_kept(struct ly_store *s, const struct ly_id *mig,
+    ly_store_on_kept *on_kept, void *arg, struct ly_why *why);
 
 /* "good", or what was wrong with the last write. */
 const char *ly_store_health(const struct ly_store *s);
