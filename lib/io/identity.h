@@ -104,6 +104,15 @@ LY_MUST enum ly_rc ly_sign(struct ly_identity *ids, uint16_t type,
 LY_MUST enum ly_rc ly_verify(struct ly_identity *ids, uint16_t type,
     const uint8_t *buf, size_t len, const uint8_t **tagged, size_t *tagged_len,
     struct ly_peer *signer, struct ly_why *why);
+/* The signer's certificate in it, in DER, for lib/crypt/cert.h; empty: there is
+ * none. It is believed only after ly_verify(). */
+struct ly_bytes ly_signed_by(struct ly_bytes object);
+
+/* Somebody by his certificate alone (the first of a PEM text), who is not at
+ * the other end of a connection: believed as in a handshake, now. That he has
+ * its key is for the caller to see. */
+LY_MUST enum ly_rc ly_identity_vouch(const struct ly_identity *ids,
+    struct ly_bytes pem, struct ly_peer *out, struct ly_why *why);
 
 #define LY_SIG_DER_MAX 80 /* bytes of a DER ECDSA P-256 signature */
 

@@ -8,9 +8,10 @@
 #include "lib/io/identity.h"
 
 #define PATH_MOST 512
-#define SITES_MOST 64  /* pinned sites; more is an error at start */
-#define CAS_MOST 4     /* of one site: the CA, and its next one */
-#define LEAF_MOST 2048 /* bytes of a signer's certificate */
+#define SITES_MOST 64	       /* pinned sites; more is an error at start */
+#define CAS_MOST 4	       /* of one site: the CA, and its next one */
+#define LEAF_MOST 2048	       /* bytes of a signer's certificate */
+#define VOUCH_MOST (64 * 1024) /* bytes of a PEM text */
 
 struct site {
 	char name[LY_NAME_MAX];
