@@ -11,6 +11,7 @@
 #include "agent/io/reload.h"
 #include "agent/io/vms.h"
 #include "lib/io/file.h"
+#include "lib/io/secret.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -313,6 +314,7 @@ run(struct ly_agent *a)
 	uv_signal_t term, intr, hup;
 	struct ly_why why;
 
+	ly_secret_begin();
 	ly_file_most();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file too large is an error, not an end */
