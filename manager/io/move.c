@@ -4,28 +4,26 @@
  * saga says, keeps its row, and tells who waits. It has no opinions; those
  * are in manager/saga.
  */
-#include "manager/io/manager.h"
+#include "manager/io/move_in.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static void feed(struct ly_move *mv, const struct ly_saga_event *ev);
-
 static void
 tell(struct ly_move *mv, enum ly_saga_kind kind)
 {
-	feed(mv, &(struct ly_saga_event){ .kind = kind });
+	ly_move_feed(mv, &(struct ly_saga_event){ .kind = kind });
 }
 
-static struct ly_vm *
-vm_of(const struct ly_move *mv)
+struct ly_vm *
+ly_move_vm(const struct ly_move *mv)
 {
 	return ly_roster_vm(&mv->m->roster, &mv->row.vm);
 }
 
-static struct ly_place
-place_of(const struct ly_move *mv, enum ly_party party)
+struct ly_place
+ly_move_place(const struct ly_move *mv, enum ly_party party)
 {
 	const struct ly_mig_row *r = &mv->row;
 	struct ly_place p;
@@ -44,94 +42,8 @@ place_of(const struct ly_move *mv, enum ly_party party)
 	return p;
 }
 
-/* ---- who waits ---- */
-
-static void
-say(struct ly_move *mv, json_t *event)
-{
-	for (unsigned i = 0; i < LY_WATCHERS_MAX; i++)
-		if (mv->watcher[i])
-			ly_api_event(mv->m, mv->watcher[i], json_incref(event));
-	json_decref(event);
-}
-
-/* What the agents measured comes first. */
-static void
-put_unless(json_t *o, const char *key, uint64_t v)
-{
-	if (!json_object_get(o, key))
-		json_object_set_new(o, key, json_integer((json_int_t)v));
-}
-
-static json_t *
-outcome(const struct ly_move *mv)
-{
-	const struct ly_mig_row *r = &mv->row;
-	json_t *out = json_loads(r->result, 0, NULL);
-	char id[LY_ID_TEXT], text[LY_PLACE_TEXT];
-	struct ly_place from = place_of(mv, LY_PARTY_SOURCE);
-	struct ly_place to = place_of(mv, LY_PARTY_DEST);
-	struct ly_place home = place_of(mv, LY_PARTY_HOME);
-
-	if (!json_is_object(out)) {
-		json_decref(out);
-		out = json_object();
-	}
-	json_object_set_new(out, "migration",
-	    json_string(ly_id_text(&r->id, id)));
-	json_object_set_new(out, "vm", json_string(r->vm_name));
-	json_object_set_new(out, "from",
-	    json_string(ly_place_text(&from, text)));
-	json_object_set_new(out, "to", json_string(ly_place_text(&to, text)));
-	json_object_set_new(out, "home",
-	    json_string(ly_place_text(&home, text)));
-	json_object_set_new(out, "state",
-	    json_string(ly_saga_state_name(r->state)));
-	json_object_set_new(out, "migrated",
-	    json_boolean(r->fate == LY_FATE_CLAIMED));
-	json_object_set_new(out, "epoch", json_integer((json_int_t)r->epoch));
-	put_unless(out, "commands_before", r->commands_before);
-	put_unless(out, "commands_after", r->commands_after);
-	put_unless(out, "total_ms", r->changed - r->started);
-	if (mv->has_progress)
-		put_unless(out, "downtime_ms", mv->progress.downtime_ms);
-	return out;
-}
-
-/* Once: committed, aborted, or not known and it may take long. */
-static void
-answer(struct ly_move *mv)
-{
-	struct ly_manager *m = mv->m;
-	bool ended = mv->row.fate == LY_FATE_ABORTED ||
-	    mv->row.state == LY_SAGA_ABORTED;
-	const char *rc = mv->row.fate == LY_FATE_CLAIMED ? NULL :
-	    !mv->saga.there				 ? "outside" :
-	    ended					 ? "refused" :
-							   "open";
-	json_t *out = outcome(mv);
-
-	json_object_set_new(out, "ok", json_boolean(!rc));
-	if (rc) {
-		json_object_set_new(out, "rc", json_string(rc));
-		json_object_set_new(out, "why",
-		    ly_json_text(mv->row.why[0] ?
-			    mv->row.why :
-			    "the outcome is not known yet"));
-	}
-	for (unsigned i = 0; i < LY_WATCHERS_MAX; i++) {
-		if (mv->watcher[i])
-			ly_api_final(m, mv->watcher[i], json_incref(out));
-		mv->watcher[i] = 0;
-	}
-	json_decref(out);
-}
-
-static void note(struct ly_move *mv, const char *fmt, ...) LY_PRINTF(2, 3);
-
-/* Why it is going wrong: the first cause is the one to keep. */
-static void
-note(struct ly_move *mv, const char *fmt, ...)
+void
+ly_move_note(struct ly_move *mv, const char *fmt, ...)
 {
 	struct ly_why why = { "" };
 	char text[LY_WHY_MAX];
@@ -145,190 +57,6 @@ note(struct ly_move *mv, const char *fmt, ...)
 	(void)ly_fail(&why, LY_OK, "%s", text);
 	ly_copy(mv->row.why, sizeof(mv->row.why), why.text);
 	ly_log(LY_WARNING, "migration", "%s: %s", mv->row.vm_name, text);
-}
-
-/* ---- asking ---- */
-
-static void on_done(struct ly_manager *m, void *arg, const struct ly_done *d);
-
-static enum ly_rc
-fill_prepare(struct ly_move *mv, struct ly_start *s,
-    struct ly_ticket_bytes *ticket, struct ly_vm_row *vm_row,
-    struct ly_why *why)
-{
-	struct ly_manager *m = mv->m;
-	struct ly_vm *vm = vm_of(mv);
-	struct ly_place to = place_of(mv, LY_PARTY_DEST);
-	struct ly_host *home = ly_roster_host(&m->roster, m->conf.site,
-	    mv->row.home);
-	enum ly_rc rc;
-
-	if (!vm || !home)
-		return ly_fail(why, LY_UNKNOWN, "the VM or its home is gone");
-	rc = ly_vm_definition(m, vm, vm_row, why);
-	if (rc == LY_OK)
-		rc = ly_ticket_mint(m, vm, &mv->row.id, &to, LY_MAY_MOVE,
-		    mv->row.from_epoch, ticket, why);
-	if (rc != LY_OK)
-		return rc;
-	s->vm = mv->row.vm;
-	s->mig = mv->row.id;
-	ly_copy(s->name, sizeof(s->name), vm->name);
-	ly_spiffe_host(m->conf.site, mv->row.home, s->home);
-	ly_copy(s->home_address, sizeof(s->home_address), home->address);
-	ly_spiffe_host(mv->row.from_site, mv->row.from_host, s->source);
-	s->definition = (struct ly_bytes){ (const uint8_t *)vm_row->definition,
-		strlen(vm_row->definition) };
-	s->ticket = (struct ly_bytes){ ticket->at, ticket->len };
-	return LY_OK;
-}
-
-static void
-fill_copy(struct ly_move *mv, struct ly_copy *c)
-{
-	c->vm = mv->row.vm;
-	c->mig = mv->row.id;
-	ly_spiffe_host(mv->row.to_site, mv->row.to_host, c->dest);
-	ly_copy(c->dest_address, sizeof(c->dest_address), mv->row.to_address);
-	c->bandwidth = mv->row.bandwidth;
-	c->downtime_ms = mv->row.downtime_ms;
-}
-
-static void
-fill_request(struct ly_move *mv, enum ly_step step, struct ly_request *r)
-{
-	r->vm = mv->row.vm;
-	if (ly_steps[step].asks != LY_SHOW)
-		r->mig = mv->row.id;
-	if (step == LY_STEP_ASK)
-		r->flag = 1; /* and abort it, if it is still open */
-	if (step == LY_STEP_SETTLE)
-		r->flag = mv->row.fate;
-	r->epoch = mv->row.epoch;
-}
-
-static void
-ask(struct ly_move *mv, enum ly_step step)
-{
-	const struct ly_step_row *row = &ly_steps[step];
-	struct ly_place whom = place_of(mv, row->whom);
-	struct ly_ticket_bytes ticket;
-	struct ly_vm_row vm_row;
-	struct ly_why why = { "" };
-	enum ly_rc rc = LY_OK;
-	union ly_any msg;
-
-	memset(&msg, 0, sizeof(msg));
-	if (row->asks == LY_PREPARE)
-		rc = fill_prepare(mv, &msg.start, &ticket, &vm_row, &why);
-	else if (row->asks == LY_COPY)
-		fill_copy(mv, &msg.copy);
-	else
-		fill_request(mv, step, &msg.request);
-	if (rc == LY_OK)
-		mv->req[step] = ly_ask(mv->m, &whom, row->asks, &msg,
-		    row->limit_ms, on_done, &mv->arg[step]);
-	if (rc == LY_OK && !mv->req[step])
-		rc = ly_fail(&why, LY_FULL, "too many requests under way");
-	if (rc != LY_OK) /* the tick finds that it has no number: late */
-		note(mv, "%s: %s", row->name, why.text);
-}
-
-/* ---- answers ---- */
-
-static enum ly_rc
-authorised(struct ly_move *mv, const struct ly_done *d)
-{
-	struct ly_why why = { "" };
-	struct ly_shown shown;
-	enum ly_rc rc = ly_shown_parse(d, &shown, &why);
-	char at[LY_PLACE_TEXT];
-
-	if (rc == LY_OK && strcmp(shown.state, "attached") != 0)
-		rc = ly_fail(&why, LY_REFUSED,
-		    "its home says it is %s, not running anywhere",
-		    shown.state);
-	if (rc == LY_OK && strcmp(shown.at.site, mv->row.to_site) == 0 &&
-	    strcmp(shown.at.name, mv->row.to_host) == 0)
-		rc = ly_fail(&why, LY_REFUSED, "it is at %s already",
-		    ly_place_text(&shown.at, at));
-	if (rc == LY_OK &&
-	    !ly_roster_host(&mv->m->roster, shown.at.site, shown.at.name))
-		rc = ly_fail(&why, LY_UNKNOWN,
-		    "its home says it is at %s, which is not known here",
-		    ly_place_text(&shown.at, at));
-	if (rc != LY_OK) {
-		note(mv, "%s", why.text);
-		return rc;
-	}
-	ly_copy(mv->row.from_site, LY_NAME_MAX, shown.at.site);
-	ly_copy(mv->row.from_host, LY_NAME_MAX, shown.at.name);
-	mv->row.from_epoch = shown.epoch;
-	mv->row.commands_before = shown.seq;
-	return LY_OK;
-}
-
-/* What an answer tells besides rc and fate. */
-static enum ly_rc
-read_answer(struct ly_move *mv, enum ly_step step, const struct ly_done *d,
-    struct ly_saga_event *ev)
-{
-	struct ly_place to = place_of(mv, LY_PARTY_DEST);
-	struct ly_host *h = ly_roster_host(&mv->m->roster, to.site, to.name);
-	struct ly_shown shown;
-
-	if (step == LY_STEP_COPY && d->value[0])
-		ly_copy(mv->row.result, sizeof(mv->row.result), d->value);
-	if (d->rc != LY_OK)
-		return (enum ly_rc)d->rc;
-	if (step == LY_STEP_AUTHORISE) {
-		enum ly_rc rc = authorised(mv, d);
-
-		ev->epoch = mv->row.from_epoch;
-		return rc;
-	}
-	if (step == LY_STEP_PREPARE)
-		ly_copy(mv->row.to_address, sizeof(mv->row.to_address),
-		    d->value[0] ? d->value :
-			h	? h->address :
-				  "");
-	if (step == LY_STEP_RECORD && ly_shown_parse(d, &shown, NULL) == LY_OK)
-		mv->row.commands_after = shown.seq;
-	return LY_OK;
-}
-
-static bool
-is_bad_news(enum ly_step step, enum ly_rc rc)
-{
-	return rc != LY_OK && rc != LY_BUSY && rc != LY_SHORT &&
-	    step != LY_STEP_CALLOFF && step != LY_STEP_RECORD;
-}
-
-static void
-on_done(struct ly_manager *m, void *arg, const struct ly_done *d)
-{
-	const struct ly_move_arg *a = arg;
-	struct ly_move *mv = a->mv;
-	enum ly_step step = a->step;
-	struct ly_saga_event ev = { .kind = LY_SAGA_LATE, .step = step };
-	struct ly_place whom = place_of(mv, ly_steps[step].whom);
-	char at[LY_PLACE_TEXT];
-
-	(void)m;
-	mv->req[step] = 0;
-	ly_place_text(&whom, at);
-	if (d) {
-		ev.kind = LY_SAGA_ANSWERED;
-		ev.fate = (enum ly_fate)d->fate;
-		ev.epoch = d->epoch;
-		ev.rc = read_answer(mv, step, d, &ev);
-		if (is_bad_news(step, ev.rc))
-			note(mv, "%s at %s: %s", ly_steps[step].name, at,
-			    d->why[0] ? d->why : ly_rc_name(d->rc));
-	} else if (step != LY_STEP_RECORD) {
-		note(mv, "%s: %s did not answer", ly_steps[step].name, at);
-	}
-	feed(mv, &ev);
 }
 
 /* ---- doing ---- */
@@ -356,7 +84,7 @@ save(struct ly_move *mv)
 		    "%s (%s): not written, so not "
 		    "done: %s",
 		    row.vm_name, ly_id_text(&row.id, id), why.text);
-		note(mv, "could not be written down: %s", why.text);
+		ly_move_note(mv, "could not be written down: %s", why.text);
 		return LY_OUTSIDE;
 	}
 	mv->row = row;
@@ -367,7 +95,7 @@ void
 ly_move_heard(struct ly_move *mv, const struct ly_place *from,
     const struct ly_vmstate *s)
 {
-	struct ly_place to = place_of(mv, LY_PARTY_DEST);
+	struct ly_place to = ly_move_place(mv, LY_PARTY_DEST);
 
 	if (!ly_place_same(from, &to))
 		return;
@@ -379,7 +107,7 @@ void
 ly_moves_host_back(struct ly_manager *m, const struct ly_place *host)
 {
 	for (struct ly_move *mv = m->moves; mv; mv = mv->next) {
-		struct ly_place to = place_of(mv, LY_PARTY_DEST);
+		struct ly_place to = ly_move_place(mv, LY_PARTY_DEST);
 
 		if (!ly_place_same(host, &to))
 			continue;
@@ -393,13 +121,13 @@ ly_moves_host_back(struct ly_manager *m, const struct ly_place *host)
 static void
 place_vm(struct ly_move *mv)
 {
-	struct ly_vm *vm = vm_of(mv);
+	struct ly_vm *vm = ly_move_vm(mv);
 	struct ly_why why = { "" };
 
 	if (!vm)
 		return;
 	if (mv->row.state == LY_SAGA_COMMITTED) {
-		vm->at = place_of(mv, LY_PARTY_DEST);
+		vm->at = ly_move_place(mv, LY_PARTY_DEST);
 		vm->epoch = mv->row.epoch;
 		vm->state = mv->said ? mv->there : LY_VM_RUNNING;
 		vm->why[0] = '\0';
@@ -432,14 +160,14 @@ moved(struct ly_move *mv)
 	json_object_set_new(ev, "state", json_string("begun"));
 	json_object_set_new(ev, "migration",
 	    json_string(ly_id_text(&mv->row.id, id)));
-	say(mv, ev);
+	ly_move_say(mv, ev);
 	place_vm(mv);
 	if (mv->saga.rec.state == LY_SAGA_DOUBT) {
-		struct ly_place home = place_of(mv, LY_PARTY_HOME);
+		struct ly_place home = ly_move_place(mv, LY_PARTY_HOME);
 
 		ly_manager_alarm(mv->m, &home, mv->row.vm_name,
 		    "a migration is in doubt: its home does not answer");
-		answer(mv);
+		ly_move_answer(mv);
 	}
 }
 
@@ -450,7 +178,7 @@ perform(struct ly_move *mv, const struct ly_saga_todo *t)
 	case LY_SAGA_SAVE:
 		return true;
 	case LY_SAGA_ASK:
-		ask(mv, t->step);
+		ly_move_ask(mv, t->step);
 		break;
 	case LY_SAGA_FORGET:
 		ly_ask_forget(mv->m, mv->req[t->step]);
@@ -462,7 +190,7 @@ perform(struct ly_move *mv, const struct ly_saga_todo *t)
 	case LY_SAGA_APPRAISE: /* none is attested yet */
 		break;
 	case LY_SAGA_SLOW:
-		answer(mv);
+		ly_move_answer(mv);
 		break;
 	case LY_SAGA_REFUSE:
 		mv->refused = t->text;
@@ -473,8 +201,8 @@ perform(struct ly_move *mv, const struct ly_saga_todo *t)
 
 /* Tell the core what happened, then do as it says. SAVED is the only event
  * found out while doing, and it comes last. */
-static void
-feed(struct ly_move *mv, const struct ly_saga_event *ev)
+void
+ly_move_feed(struct ly_move *mv, const struct ly_saga_event *ev)
 {
 	struct ly_saga_event now = *ev;
 	bool saving = true;
@@ -494,9 +222,9 @@ feed(struct ly_move *mv, const struct ly_saga_event *ev)
 		return;
 	mv->told = true; /* the tick takes it away */
 	mv->row.state = mv->saga.rec.state;
-	if (vm_of(mv))
-		vm_of(mv)->saga = NULL;
-	answer(mv);
+	if (ly_move_vm(mv))
+		ly_move_vm(mv)->saga = NULL;
+	ly_move_answer(mv);
 }
 
 /* ---- from outside ---- */
@@ -600,7 +328,7 @@ ly_move_cancel(struct ly_move *mv)
 	mv->refused = NULL;
 	tell(mv, LY_SAGA_CANCEL);
 	if (!mv->refused)
-		note(mv, "called off by the operator");
+		ly_move_note(mv, "called off by the operator");
 	return mv->refused;
 }
 
@@ -657,40 +385,6 @@ ly_moves_go(struct ly_manager *m)
 	}
 }
 
-static json_t *
-progress_json(const struct ly_progress *p)
-{
-	uint64_t done = p->total > p->remaining ? p->total - p->remaining : 0;
-	json_t *ev = json_object();
-
-	json_object_set_new(ev, "event", json_string("progress"));
-	json_object_set_new(ev, "phase", json_string(ly_phase_name(p->phase)));
-#define NUMBER(name, v)                                                        \
-	json_object_set_new(ev, name, json_integer((json_int_t)(v)))
-	NUMBER("bytes", p->bytes);
-	NUMBER("total", p->total);
-	NUMBER("remaining", p->remaining);
-	NUMBER("rate", p->rate);
-	NUMBER("dirty_rate", p->dirty_rate);
-	NUMBER("elapsed_ms", p->elapsed_ms);
-	NUMBER("downtime_ms", p->downtime_ms);
-	NUMBER("commands", p->commands);
-	NUMBER("percent",
-	    p->phase == LY_PHASE_OVER ? 100 :
-		p->total	      ? done * 100 / p->total :
-					0);
-	/* Until it converges nobody knows; -1 says so. */
-	if (p->rate > p->dirty_rate)
-		NUMBER("eta_ms",
-		    p->remaining / (p->rate - p->dirty_rate) * 1000 +
-			p->remaining % (p->rate - p->dirty_rate) * 1000 /
-			    (p->rate - p->dirty_rate));
-	else
-		NUMBER("eta_ms", -1);
-#undef NUMBER
-	return ev;
-}
-
 void
 ly_moves_progress(struct ly_manager *m, const struct ly_progress *p)
 {
@@ -702,13 +396,13 @@ ly_moves_progress(struct ly_manager *m, const struct ly_progress *p)
 	mv->progress = *p;
 	mv->has_progress = true;
 	ly_ask_extend(m, mv->req[LY_STEP_COPY]);
-	say(mv, progress_json(p));
+	ly_move_say(mv, ly_move_progress_json(p));
 }
 
 static void
 watch_source(struct ly_move *mv)
 {
-	struct ly_place from = place_of(mv, LY_PARTY_SOURCE);
+	struct ly_place from = ly_move_place(mv, LY_PARTY_SOURCE);
 	uint64_t now = uv_now(mv->m->loop);
 
 	if (mv->saga.rec.state != LY_SAGA_COPYING ||
@@ -720,7 +414,7 @@ watch_source(struct ly_move *mv)
 		mv->source_gone = now;
 	if (now - mv->source_gone < mv->m->conf.host_lost_seconds * 1000)
 		return;
-	note(mv, "the source %s/%s was lost", from.site, from.name);
+	ly_move_note(mv, "the source %s/%s was lost", from.site, from.name);
 	tell(mv, LY_SAGA_HOST_LOST);
 }
 
@@ -728,7 +422,7 @@ static void
 end(struct ly_move **at)
 {
 	struct ly_move *mv = *at;
-	struct ly_vm *vm = vm_of(mv);
+	struct ly_vm *vm = ly_move_vm(mv);
 
 	for (unsigned i = 0; i < LY_STEPS; i++)
 		ly_ask_forget(mv->m, mv->req[i]);
@@ -745,7 +439,7 @@ find_unasked(struct ly_move *mv)
 {
 	for (unsigned i = 0; i < LY_STEPS; i++)
 		if ((mv->saga.asked & (1u << i)) && !mv->req[i])
-			feed(mv,
+			ly_move_feed(mv,
 			    &(struct ly_saga_event){ .kind = LY_SAGA_LATE,
 				.step = (enum ly_step)i });
 }
