@@ -53,7 +53,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 PURE_ROOMS := lib/base lib/wire lib/link lib/attest \
 	agent/home agent/away agent/guest agent/tpm agent/stream agent/attest \
 	manager/saga manager/roster manager/policy manager/record \
-	manager/plan
+	manager/plan manager/enrol
 # lib/crypt is not pure (it is OpenSSL), but needed by pure rooms.
 PURE := $(call sources,$(PURE_ROOMS) lib/crypt)
 LIB_IO := $(call sources,lib/io)
