@@ -33,6 +33,8 @@ void ly_policy_or(struct ly_policy *p, const struct ly_policy *branches,
 void ly_policy_duplication_select(struct ly_policy *p,
     const uint8_t object[LY_TPM_NAME], const uint8_t parent[LY_TPM_NAME]);
 
+/* How many PCRs a mask names. */
+size_t ly_pcrs_n(uint32_t pcr_mask);
 /* SHA-256 over PCR values, 32 bytes each, in ascending order. */
 void ly_pcr_digest(struct ly_bytes values, uint8_t out[32]);
 /* TPML_PCR_SELECTION of the SHA-256 bank. */
