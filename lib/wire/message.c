@@ -263,6 +263,8 @@ static const struct ly_field sitehost[] = {
 	LY_TEXT(struct ly_sitehost, host),
 	LY_TEXT(struct ly_sitehost, address),
 	LY_UINT(struct ly_sitehost, up),
+	LY_BELOW(struct ly_sitehost, standing, LY_STANDINGS),
+	LY_TEXT(struct ly_sitehost, class_),
 };
 
 #define ROW_(type, shape, table, sentence)                                     \
@@ -334,6 +336,17 @@ static const char *const phases[] = { "?", "prepare", "copy", "gate", "commit",
 	"over" };
 static const char *const vmstates[] = { "none", "starting", "running", "paused",
 	"incoming", "failed" };
+
+static const char *const standings[LY_STANDINGS] = { "is not enrolled",
+	"is enrolled, in an approved state",
+	"has not proved its state for too long", "is in a state not approved",
+	"is frozen: it failed to prove itself too often" };
+
+const char *
+ly_standing_text(unsigned standing)
+{
+	return standing < LY_COUNT(standings) ? standings[standing] : "?";
+}
 
 const char *
 ly_fate_name(unsigned fate)

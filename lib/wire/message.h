@@ -486,11 +486,25 @@ struct ly_approved_told {
 	struct ly_bytes list; /* lib/attest/approved.h */
 };
 
+/* How far a host is one of its site, as its manager has it. */
+enum ly_standing {
+	LY_STANDING_NONE = 0,	    /* not enrolled */
+	LY_STANDING_GOOD = 1,	    /* enrolled, in an approved state */
+	LY_STANDING_ENDED = 2,	    /* it has not proved itself for too long */
+	LY_STANDING_UNAPPROVED = 3, /* enrolled, in another state */
+	LY_STANDING_FROZEN = 4,	    /* it failed to prove itself too often */
+	LY_STANDINGS
+};
+/* "is not enrolled", ...: what a refusal says of it. */
+const char *ly_standing_text(unsigned standing);
+
 /* Manager to manager: one for each host of the sender's site. */
 struct ly_sitehost {
 	char host[LY_NAME_MAX];
 	char address[LY_ADDR_MAX];
 	uint8_t up;
+	uint8_t standing;	  /* enum ly_standing */
+	char class_[LY_NAME_MAX]; /* of hosts; empty unless enrolled */
 };
 
 /* The row of a type; NULL when there is none. */

@@ -51,10 +51,11 @@ ly_fed_add(struct ly_manager *m, const char *site, const char *address,
 static void
 tell_host(struct ly_fed *f, const struct ly_host *h)
 {
-	struct ly_sitehost s = { .up = h->up };
+	struct ly_sitehost s = { .up = h->up, .standing = h->standing };
 
 	ly_copy(s.host, sizeof(s.host), h->at.name);
 	ly_copy(s.address, sizeof(s.address), h->address);
+	ly_copy(s.class_, sizeof(s.class_), h->class_);
 	ly_conn_send(f->conn, LY_SITEHOST, &s);
 }
 
@@ -213,6 +214,8 @@ on_sitehost(struct ly_manager *m, const char *site, const struct ly_sitehost *s)
 		return;
 	was = h->up;
 	ly_copy(h->address, sizeof(h->address), s->address);
+	ly_copy(h->class_, sizeof(h->class_), s->class_);
+	h->standing = s->standing;
 	h->up = s->up != 0;
 	if (was == h->up)
 		return;
@@ -235,6 +238,12 @@ judge(struct ly_manager *m, const char *site, unsigned type,
 			      &r->vm;
 	const struct ly_vm *known = ly_roster_vm(&m->roster, vm);
 	struct ly_peer home;
+
+	_Static_assert(offsetof(struct ly_request, vm) ==
+		    offsetof(struct ly_quote, vm) &&
+		offsetof(struct ly_request, vm) ==
+		    offsetof(struct ly_keying, vm),
+	    "the VM follows what every request begins with");
 
 	if (strcmp(r->origin, site) != 0)
 		return ly_fail(why, LY_REFUSED,
@@ -307,6 +316,10 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *msg, void *arg,
 	case LY_DROP:
 	case LY_SETTLE:
 	case LY_STOP:
+	case LY_QUOTE:
+	case LY_KEY:
+	case LY_IMPORT:
+	case LY_UNLOCK:
 		return on_request(m, f, type, msg);
 	default:
 		return ly_fail(why, LY_MALFORMED,

@@ -36,6 +36,8 @@ struct ly_host {
 	bool up;		   /* it can be asked now */
 	uint64_t since;		   /* of `up`'s last change, seconds */
 	uint64_t revoked;	   /* since then, seconds; 0: it is not */
+	uint8_t standing;	   /* enum ly_standing */
+	char class_[LY_NAME_MAX];  /* as it was enrolled; empty: it is not */
 	void *conn; /* the shell's; NULL for hosts of other sites */
 };
 

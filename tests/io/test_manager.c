@@ -524,6 +524,8 @@ TEST(another_sites_manager_may_not_ask_for_vms_that_are_not_its_own)
 		.name = "evil",
 		.home = "spiffe://north/host/n1" };
 	struct ly_request r = { .req = 2, .host = "n1", .origin = "south" };
+	struct ly_quote q = { .req = 3, .host = "n1", .origin = "south" };
+	struct ly_keying k = { .req = 4, .host = "n1", .origin = "south" };
 	struct ly_net *net = NULL;
 	struct ly_identity *ids;
 
@@ -545,11 +547,17 @@ TEST(another_sites_manager_may_not_ask_for_vms_that_are_not_its_own)
 	rogue_asks(LY_START, &s, LY_REFUSED, "in the name of north");
 	r.vm = world.vm[0].id; /* web1 is of the north */
 	rogue_asks(LY_STOP, &r, LY_REFUSED, "not at site south");
+	q.vm = k.vm = r.vm;
+	rogue_asks(LY_QUOTE, &q, LY_REFUSED, "not at site south");
+	rogue_asks(LY_KEY, &k, LY_REFUSED, "not at site south");
+	rogue_asks(LY_IMPORT, &k, LY_REFUSED, "not at site south");
+	rogue_asks(LY_UNLOCK, &k, LY_REFUSED, "not at site south");
 	r.vm.b[0] ^= 1;
 	ly_copy(r.host, sizeof(r.host), "n9");
 	rogue_asks(LY_STOP, &r, LY_UNKNOWN, "no host \"n9\"");
 	WANT_INT(fakes[N1].asked[LY_STOP], 0);
 	WANT_INT(fakes[N1].asked[LY_START], 0);
+	WANT_INT(fakes[N1].asked[LY_KEY], 0);
 
 	/* BIND, SHOW and ASK are for its own site's hosts only. */
 	ly_conn_send(rogue.conn, LY_SHOW, &r);
