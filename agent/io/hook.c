@@ -7,20 +7,30 @@
  */
 #include "agent/io/hook.h"
 
+#include "agent/io/pidfile.h"
 #include "agent/io/spawn.h"
 #include "lib/base/text.h"
 #include "lib/io/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ENV_MAX 11
 #define LINE_MAX_ 400
 #define LINES_MAX 50 /* into our log; the rest is not */
+#define LOOK_MS 20   /* whether the one before has ended */
+
+struct env {
+	char text[ENV_MAX][320];
+	char *at[ENV_MAX + 1];
+	unsigned n;
+};
 
 struct ly_hook {
 	ly_hook_done *done; /* NULL: nobody is told */
@@ -30,9 +40,11 @@ struct ly_hook {
 	uv_poll_t watch;
 	uv_timer_t timer;
 	unsigned open;
-	int pid, pidfd, said_fd;
-	bool killed;
-	uint64_t timeout_ms;
+	int pid, pidfd, said_fd; /* while `waits`, those of the one before */
+	bool waits, killed;
+	uint64_t timeout_ms, waited_ms;
+	char path[256], pidfile[300];
+	struct env env;
 };
 
 const char *
@@ -56,8 +68,10 @@ on_gone(uv_handle_t *handle)
 
 	if (--h->open)
 		return;
-	close(h->pidfd);
-	close(h->said_fd);
+	if (h->pidfd >= 0)
+		close(h->pidfd);
+	if (h->said_fd >= 0)
+		close(h->said_fd);
 	free(h);
 }
 
@@ -133,12 +147,6 @@ ly_hook_forget(struct ly_hook *h)
 
 /* ---- the start ---- */
 
-struct env {
-	char text[ENV_MAX][320];
-	char *at[ENV_MAX + 1];
-	unsigned n;
-};
-
 static void
 set(struct env *env, const char *name, const char *value)
 {
@@ -177,31 +185,99 @@ open_said(int *fd, struct ly_why *why)
 }
 
 static enum ly_rc
-spawn(struct ly_hook *h, const struct ly_hook_params *p, struct ly_why *why)
+spawn(struct ly_hook *h, struct ly_why *why)
 {
-	char path[256];
-	char *argv[] = { path, NULL };
-	struct env env = { .n = 0 };
+	char *argv[] = { h->path, NULL };
 	enum ly_rc rc = open_said(&h->said_fd, why);
 
-	ly_copy(path, sizeof(path), p->path);
-	set_all(&env, p);
 	if (rc == LY_OK)
-		rc = ly_spawn(argv, env.at, h->said_fd, &h->pid, &h->pidfd,
+		rc = ly_spawn(argv, h->env.at, h->said_fd, &h->pid, &h->pidfd,
 		    why);
+	if (rc == LY_OK && ly_pidfile_write(h->pidfile, h->pid, why) != LY_OK)
+		ly_log(LY_WARNING, h->vm, "%s", why->text);
 	return rc;
 }
 
+/* It has begun, and so its watch; or it has failed, and who asked was told. */
 static void
-watch(struct ly_hook *h, uv_loop_t *loop)
+begin(struct ly_hook *h)
 {
-	if (uv_timer_init(loop, &h->timer) ||
-	    uv_poll_init(loop, &h->watch, h->pidfd))
-		abort(); /* a pidfd of ours can be polled */
-	h->open = 2;
+	struct ly_why why;
+
+	if (spawn(h, &why) == LY_OK) {
+		if (uv_poll_init(h->timer.loop, &h->watch, h->pidfd))
+			abort(); /* a pidfd of ours can be polled */
+		h->open++;
+		uv_poll_start(&h->watch, UV_READABLE, on_end);
+		uv_timer_start(&h->timer, on_timeout, h->timeout_ms, 0);
+		return;
+	}
+	uv_close((uv_handle_t *)&h->timer, on_gone);
+	ly_fail_in(&why, LY_OUTSIDE, "%s", ly_hook_name(h->kind));
+	ly_log(LY_WARNING, h->vm, "%s", why.text);
+	if (h->done)
+		h->done(h->arg, LY_OUTSIDE, why.text);
+}
+
+/* The one of an agent before us, perhaps our own child by execve(). */
+static bool
+still_runs(struct ly_hook *h)
+{
+	struct pollfd p = { .fd = h->pidfd, .events = POLLIN };
+
+	if (poll(&p, 1, 0) == 0)
+		return true;
+	(void)waitpid(h->pid, NULL, WNOHANG);
+	return false;
+}
+
+static void
+on_look(uv_timer_t *timer)
+{
+	struct ly_hook *h = timer->data;
+
+	if (still_runs(h)) {
+		h->waited_ms += LOOK_MS;
+		if (h->waited_ms >= h->timeout_ms)
+			kill(-h->pid, SIGKILL);
+		return;
+	}
+	uv_timer_stop(timer);
+	close(h->pidfd);
+	h->pidfd = -1;
+	h->waits = false;
+	if (h->done)
+		begin(h);
+	else
+		uv_close((uv_handle_t *)timer, on_gone);
+}
+
+static void
+await_last(struct ly_hook *h)
+{
+	ly_log(LY_INFO, h->vm, "%s: the one of the agent before has not ended",
+	    ly_hook_name(h->kind));
+	h->waits = true;
+	uv_timer_start(&h->timer, on_look, LOOK_MS, LOOK_MS);
+}
+
+static struct ly_hook *
+make(uv_loop_t *loop, const struct ly_hook_params *p)
+{
+	struct ly_hook *h = calloc(1, sizeof(*h));
+
+	if (!h || uv_timer_init(loop, &h->timer))
+		abort();
+	h->open = 1;
 	h->timer.data = h->watch.data = h;
-	uv_poll_start(&h->watch, UV_READABLE, on_end);
-	uv_timer_start(&h->timer, on_timeout, h->timeout_ms, 0);
+	h->kind = p->kind;
+	h->timeout_ms = p->timeout_ms;
+	h->pidfd = h->said_fd = -1;
+	ly_copy(h->vm, sizeof(h->vm), p->vm);
+	ly_copy(h->path, sizeof(h->path), p->path);
+	ly_print(h->pidfile, sizeof(h->pidfile), "%s/hook.pid", p->dir);
+	set_all(&h->env, p);
+	return h;
 }
 
 struct ly_hook *
@@ -215,24 +291,12 @@ ly_hook_run(uv_loop_t *loop, const struct ly_hook_params *p, ly_hook_done *done,
 		done(arg, LY_OK, "");
 		return NULL;
 	}
-	h = calloc(1, sizeof(*h));
-	if (!h)
-		abort();
-	h->kind = p->kind;
+	h = make(loop, p);
 	h->done = done;
 	h->arg = arg;
-	h->timeout_ms = p->timeout_ms;
-	h->pidfd = h->said_fd = -1;
-	ly_copy(h->vm, sizeof(h->vm), p->vm);
-	if (spawn(h, p, &why) == LY_OK) {
-		watch(h, loop);
-		return h;
-	}
-	if (h->said_fd >= 0)
-		close(h->said_fd);
-	free(h);
-	ly_fail_in(&why, LY_OUTSIDE, "%s", ly_hook_name(p->kind));
-	ly_log(LY_WARNING, p->vm, "%s", why.text);
-	done(arg, LY_OUTSIDE, why.text);
-	return NULL;
+	if (ly_pidfile_open(h->pidfile, &h->pid, &h->pidfd, &why) == LY_OK)
+		await_last(h);
+	else
+		begin(h);
+	return h->pidfd >= 0 ? h : NULL;
 }

@@ -7,8 +7,9 @@
  * standard input; it has failed when it ends with another status than 0, or
  * has not ended within its time: then it and what it started are killed. What
  * it says goes to our log, up to LY_HOOK_SAID bytes; past those its writes
- * fail. It may be run twice for one and the same change, even at once: an
- * agent that dies has its hooks run on, and the next one asks again.
+ * fail. It may be run twice for one and the same change, never twice at once: an
+ * agent that dies has its hooks run on, and the next one waits until that one
+ * has ended, or kills it when its time is over. DIR/hook.pid says which it is.
  */
 #ifndef LY_AGENT_IO_HOOK_H
 #define LY_AGENT_IO_HOOK_H

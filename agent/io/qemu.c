@@ -6,6 +6,7 @@
  */
 #include "agent/io/qemu.h"
 
+#include "agent/io/pidfile.h"
 #include "agent/io/spawn.h"
 #include "lib/io/file.h"
 #include "lib/io/log.h"
@@ -347,41 +348,13 @@ ly_qemu_dir(const struct ly_qemu *q)
 	return q->dir;
 }
 
-/* ---- the pid file: "PID START", START as in /proc/PID/stat ---- */
-
-/* When the process started, in ticks since boot: with the pid it names one
- * process for ever. 0: there is none. */
-static unsigned long long
-started_at(int pid)
-{
-	char path[40], buf[1024], *at;
-	unsigned long long start = 0;
-	ssize_t n;
-	int fd;
-
-	ly_print(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, buf, sizeof(buf) - 1);
-	close(fd);
-	buf[n > 0 ? n : 0] = '\0';
-	at = strrchr(buf, ')'); /* fields 3, 4, ... follow the name */
-	for (int field = 3; at && field <= 22; field++)
-		at = strchr(at + 1, ' ');
-	if (at)
-		start = strtoull(at, NULL, 10);
-	return start;
-}
-
 static enum ly_rc
 write_pid(const struct ly_qemu *q, struct ly_why *why)
 {
-	char path[LY_PATH_LEN + 16], text[64];
+	char path[LY_PATH_LEN + 16];
 
 	path_of(q, "qemu.pid", path);
-	ly_print(text, sizeof(text), "%d %llu\n", q->pid, started_at(q->pid));
-	return ly_file_write(path, text, strlen(text), 0644, why);
+	return ly_pidfile_write(path, q->pid, why);
 }
 
 /* LY_UNKNOWN: it does not run any more, for certain. */
@@ -389,31 +362,9 @@ static enum ly_rc
 read_pid(struct ly_qemu *q, struct ly_why *why)
 {
 	char path[LY_PATH_LEN + 16];
-	unsigned long long start = 0, now;
-	uint8_t *text;
-	size_t len;
-	enum ly_rc rc;
 
 	path_of(q, "qemu.pid", path);
-	rc = ly_file_read(path, 64, &text, &len, why);
-	if (rc)
-		return rc;
-	if (sscanf((char *)text, "%d %llu", &q->pid, &start) != 2)
-		q->pid = 0;
-	free(text);
-	if (q->pid <= 0 || start == 0)
-		return ly_fail(why, LY_OUTSIDE, "%s: damaged", path);
-	q->pidfd = (int)syscall(SYS_pidfd_open, q->pid, 0);
-	if (q->pidfd < 0 && errno != ESRCH)
-		return ly_fail(why, LY_OUTSIDE, "pidfd_open: %s",
-		    strerror(errno));
-	now = q->pidfd < 0 ? 0 : started_at(q->pid);
-	if (q->pidfd >= 0 && now == 0 && errno != ENOENT && errno != ESRCH)
-		return ly_fail(why, LY_OUTSIDE, "/proc/%d/stat: %s", q->pid,
-		    strerror(errno));
-	if (now != start)
-		return ly_fail(why, LY_UNKNOWN, "%s: no such QEMU runs", path);
-	return LY_OK;
+	return ly_pidfile_open(path, &q->pid, &q->pidfd, why);
 }
 
 /* ---- the start ---- */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/io/hook.h"
 #include "lib/base/text.h"
+#include "lib/io/file.h"
 #include "tests/test.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static uv_loop_t loop;
@@ -157,6 +159,67 @@ TEST(who_forgets_it_is_not_told)
 	WANT_INT(told, 0);
 	unlink(path);
 	rmdir(dir);
+}
+
+/* An agent that is killed right after it has started its hook. */
+static void
+start_and_die(uint64_t timeout_ms)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		start(path, timeout_ms);
+		_exit(0);
+	}
+	WANT(waitpid(child, &status, 0) == child && status == 0);
+}
+
+#define LOGS "echo begin >>$LANYARD_RUN/log; "
+
+static void
+want_log(const char *want)
+{
+	char log[96], text[128] = "";
+	int fd;
+
+	ly_print(log, sizeof(log), "%s/log", dir);
+	fd = open(log, O_RDONLY | O_CLOEXEC);
+	WANT(fd >= 0 && read(fd, text, sizeof(text) - 1) >= 0);
+	close(fd);
+	unlink(log);
+	WANT_STR(text, want);
+}
+
+TEST(one_of_an_agent_that_died_ends_before_the_next_begins)
+{
+	script("#!/bin/sh\n" LOGS "sleep 0.3; echo end >>$LANYARD_RUN/log");
+	start_and_die(5000);
+	run(path, 5000);
+	WANT_INT(got, LY_OK);
+	want_log("begin\nend\nbegin\nend\n");
+}
+
+TEST(one_of_an_agent_that_died_is_killed_when_its_time_is_over)
+{
+	script(
+	    "#!/bin/sh\n" LOGS
+	    "[ -e $LANYARD_RUN/second ] || { >$LANYARD_RUN/second; sleep 60; }");
+	start_and_die(200);
+	run(path, 200);
+	WANT_INT(got, LY_OK);
+	want_log("begin\nbegin\n");
+}
+
+TEST(the_pid_of_one_that_has_ended_may_be_anybodys)
+{
+	char file[96];
+
+	script("#!/bin/sh\n");
+	ly_print(file, sizeof(file), "%s/hook.pid", dir);
+	WANT_INT(ly_file_write(file, "1 1\n", 4, 0644, NULL), LY_OK);
+	run(path, 1000);
+	WANT_INT(got, LY_OK);
 }
 
 TEST_MAIN()
