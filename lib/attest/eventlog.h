@@ -13,15 +13,13 @@
  *
  * An empty log is one of no events: it replays to PCRs as they are at start.
  *
- * Limits: LY_LOG_MAX bytes, LY_EVENTLOG_EVENTS events; a log over them is
+ * Limit: LY_LOG_MAX bytes (and so fewer than 4096 events); a log over it is
  * LY_MALFORMED. Nothing is copied: all borrows from the bytes of the log.
  */
 #ifndef LY_ATTEST_EVENTLOG_H
 #define LY_ATTEST_EVENTLOG_H
 
 #include "lib/attest/evidence.h"
-
-#define LY_EVENTLOG_EVENTS 4096u
 
 /* PCRs that nobody extends but firmware and boot loaders, and so those that a
  * log has to explain in full. The others go on being extended by the running
