@@ -9,6 +9,7 @@
 #include "agent/io/keep.h"
 #include "agent/io/links.h"
 #include "agent/io/reload.h"
+#include "agent/io/tss.h"
 #include "agent/io/vms.h"
 #include "lib/io/file.h"
 #include "lib/io/secret.h"
@@ -246,6 +247,9 @@ open_all(struct ly_agent *a, struct ly_why *why)
 	rc = ly_net_new(a->loop, a->ids, LY_AGENT_SOFTWARE, &a->net, why);
 	if (rc == LY_OK)
 		rc = ly_keep_open(a->loop, a->conf.run, &a->keep, why);
+	if (rc == LY_OK && strcmp(a->conf.vault, "none") != 0)
+		rc = ly_tss_open(a->conf.vault, a->conf.vault_auth, &a->tss,
+		    why);
 	if (rc == LY_OK)
 		rc = ly_homes_open(a, &a->homes, why);
 	if (rc == LY_OK)
@@ -333,6 +337,7 @@ run(struct ly_agent *a)
 	    a->self->id, a->conf.listen);
 	ly_notify("READY=1");
 	uv_run(a->loop, UV_RUN_DEFAULT);
+	ly_tss_close(a->tss);
 	ly_identity_free(a->ids);
 	return 0;
 }

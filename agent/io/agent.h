@@ -54,6 +54,7 @@ struct ly_links;
 struct ly_vms;
 struct ly_control;
 struct ly_distrust;
+struct ly_tss;
 
 struct ly_agent {
 	uv_loop_t *loop;
@@ -64,6 +65,7 @@ struct ly_agent {
 	const struct ly_peer *self;
 	struct ly_net *net;
 	struct ly_keep *keep; /* what outlives us */
+	struct ly_tss *tss; /* to the host's own TPM; NULL: nobody shares it */
 	struct ly_homes *homes;
 	struct ly_links *links;
 	struct ly_vms *vms;

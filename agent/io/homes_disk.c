@@ -252,6 +252,24 @@ take_in(struct ly_homes *hs, struct ly_record **recs, size_t *n,
 }
 
 static enum ly_rc
+open_tpm(struct ly_homes *hs, struct ly_why *why)
+{
+	const struct ly_agent_conf *c = &hs->agent->conf;
+	struct ly_tss *tss = hs->agent->tss;
+	enum ly_rc rc = LY_OK;
+
+	if (tss)
+		ly_tss_ref(tss);
+	else
+		rc = ly_tss_open(c->vault, c->vault_auth, &tss, why);
+	if (rc != LY_OK)
+		return rc;
+	ly_vault_tpm_open(tss, c->vault_nv, &hs->vault_tpm);
+	ly_tss_close(tss); /* it has a hold of its own */
+	return LY_OK;
+}
+
+static enum ly_rc
 open_vault(struct ly_homes *hs, struct ly_record **recs, size_t *n,
     struct ly_why *why)
 {
@@ -261,8 +279,7 @@ open_vault(struct ly_homes *hs, struct ly_record **recs, size_t *n,
 	enum ly_rc rc;
 
 	ly_log(LY_INFO, "vault", "asking its TPM (%s)", c->vault);
-	rc = ly_vault_tpm_open(c->vault, c->vault_nv, c->vault_auth,
-	    &hs->vault_tpm, why);
+	rc = open_tpm(hs, why);
 	if (rc == LY_OK)
 		rc = ly_vault_open(c->state, &ly_vault_tpm_chip, hs->vault_tpm,
 		    hs->agent->new_vault, &hs->vault, &body, &len, why);

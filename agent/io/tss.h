@@ -22,10 +22,12 @@
 struct ly_tss;
 
 /* `tcti` as in lanyard-agent.conf(5). `auth` is a file with the password of
- * the owner hierarchy, "" for none. Connects: an error says why not. */
+ * the owner hierarchy, "" for none. Reads that, and does not connect yet. */
 LY_MUST enum ly_rc ly_tss_open(const char *tcti, const char *auth,
     struct ly_tss **out, struct ly_why *why);
-/* Nobody uses it any more. May be NULL. */
+/* For who is to have it too; each ends with an ly_tss_close(). */
+struct ly_tss *ly_tss_ref(struct ly_tss *tss);
+/* The last disconnects. May be NULL. */
 void ly_tss_close(struct ly_tss *tss);
 
 /* On LY_OK it is connected and ours until ly_tss_end(); else it is not ours. */

@@ -1,28 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/io/vault_tpm.h"
 
-#include "lib/io/file.h"
+#include "agent/io/tss_in.h"
 #include "lib/io/identity.h"
-#include "lib/io/log.h"
 
 #include <stdlib.h>
-#include <time.h>
-#include <tss2/tss2_esys.h>
 #include <tss2/tss2_mu.h>
-#include <tss2/tss2_rc.h>
-#include <tss2/tss2_tctildr.h>
 
-#define NONE ESYS_TR_NONE
-#define OWN ESYS_TR_PASSWORD /* an empty one */
 #define VALUE_LEN 8
-
-/* TPM2_TRANSIENT_FIRST shifts an int beyond its sign. */
-#define TRANSIENT 0x80000000u
-#define LOADED_SESSION 0x02000000u
-
-/* A TPM that is busy with itself says so for this long, and is asked again. */
-#define BUSY_MS 2000
-#define BUSY_STEP_MS 20
 
 /* Ours: it counts and nothing else, may be read and stepped by who can talk to
  * the TPM, and takes no part in its lockout. */
@@ -31,208 +16,66 @@
 	    TPMA_NV_AUTHWRITE | TPMA_NV_OWNERREAD | TPMA_NV_NO_DA)
 
 struct ly_vault_tpm {
-	char tcti[256];
+	struct ly_tss *tss;
 	uint32_t index;
-	TPM2B_AUTH owner; /* password of the hierarchy */
-	TSS2_TCTI_CONTEXT *io;
-	ESYS_CONTEXT *esys;  /* NULL: not connected */
+	uint64_t number;     /* of the connection that knows `nv` */
 	ESYS_TR nv;	     /* what ESYS knows of the index; NONE: look */
 	TPMS_CONTEXT *saved; /* the storage primary, as this boot has it */
 	uint8_t owner_name[LY_VAULT_NAME];
 	uint8_t counter_name[LY_VAULT_NAME]; /* once it has counted */
 };
 
-static void
-esys_free(void *p)
-{
-	Esys_Free(p);
-}
-
-/* What tpm2-tss has allocated: LY_AUTO needs a type for each. */
-#define TSS(type)                                                              \
-	static inline LY_UNUSED void free_##type(type *p)                      \
-	{                                                                      \
-		esys_free(p);                                                  \
-	}                                                                      \
-	LY_AUTO_FOR(free_##type, type)
 TSS(TPM2B_PUBLIC)
 TSS(TPM2B_PRIVATE)
 TSS(TPM2B_NAME)
 TSS(TPM2B_NV_PUBLIC)
 TSS(TPM2B_MAX_NV_BUFFER)
 TSS(TPM2B_SENSITIVE_DATA)
-TSS(TPMS_CAPABILITY_DATA)
 
-/* ---- what a TPM's code means to an operator ---- */
-
-static const struct {
-	TSS2_RC rc;
-	const char *text;
-} meanings[] = {
-	{ TPM2_RC_NV_SPACE,
+static const struct ly_tss_meaning meanings[] = {
+	{ TPM2_RC_NV_SPACE, LY_OUTSIDE,
 	    "it has no room for the counter: delete an NV index that is not"
 	    " needed (tpm2_nvundefine)" },
-	{ TPM2_RC_NV_LOCKED, "the counter is locked" },
-	{ TPM2_RC_NV_DEFINED, "the counter's NV index is taken" },
-	{ TPM2_RC_NV_AUTHORIZATION, "the counter refuses us" },
-	{ TPM2_RC_INITIALIZE, "it has not been started (TPM2_Startup)" },
-	{ TPM2_RC_FAILURE, "it is in failure mode" },
-	{ TPM2_RC_LOCKOUT, "it is locked out" },
-	{ TPM2_RC_AUTH_FAIL, "the owner hierarchy's password is wrong" },
-	{ TPM2_RC_BAD_AUTH, "the owner hierarchy's password is wrong" },
-	{ TPM2_RC_HIERARCHY, "the owner hierarchy is disabled" },
-	{ TPM2_RC_INTEGRITY, "sealed by another TPM" },
-	{ TPM2_RC_POLICY, "the counter is at another version" },
-	{ TPM2_RC_RETRY, "it is busy" },
-	{ TPM2_RC_NV_RATE,
-	    "it is busy: its memory may not be written so fast" },
+	{ TPM2_RC_NV_LOCKED, LY_OUTSIDE, "the counter is locked" },
+	{ TPM2_RC_NV_DEFINED, LY_OUTSIDE, "the counter's NV index is taken" },
+	{ TPM2_RC_NV_AUTHORIZATION, LY_OUTSIDE, "the counter refuses us" },
+	{ TPM2_RC_AUTH_FAIL, LY_OUTSIDE,
+	    "the owner hierarchy's password is wrong" },
+	{ TPM2_RC_BAD_AUTH, LY_OUTSIDE,
+	    "the owner hierarchy's password is wrong" },
+	{ TPM2_RC_HIERARCHY, LY_OUTSIDE, "the owner hierarchy is disabled" },
+	{ TPM2_RC_INTEGRITY, LY_OUTSIDE, "sealed by another TPM" },
+	{ TPM2_RC_POLICY, LY_OUTSIDE, "the counter is at another version" },
 };
-
-#define TPM_CODE(rc) ((rc)&0xffff)
-
-/* A format-1 code without the number of the handle, parameter or session. */
-static TSS2_RC
-plain(TSS2_RC rc)
-{
-	rc = TPM_CODE(rc);
-	return rc & TPM2_RC_FMT1 ? rc & (TPM2_RC_FMT1 | 0x3f) : rc;
-}
-
-static bool
-of_tpm(TSS2_RC rc)
-{
-	TSS2_RC layer = rc & TSS2_RC_LAYER_MASK;
-
-	return layer == TSS2_TPM_RC_LAYER || layer == TSS2_RESMGR_TPM_RC_LAYER;
-}
-
-static void
-disconnect(struct ly_vault_tpm *t)
-{
-	if (t->esys)
-		Esys_Finalize(&t->esys);
-	if (t->io)
-		Tss2_TctiLdr_Finalize(&t->io);
-	t->esys = NULL;
-	t->io = NULL;
-	t->nv = NONE;
-}
 
 /* The next one to need the index looks for it again. */
 static void
 forget(struct ly_vault_tpm *t)
 {
-	if (t->esys && t->nv != NONE)
-		(void)Esys_TR_Close(t->esys, &t->nv);
+	if (t->tss->esys && t->nv != NONE && t->number == t->tss->number)
+		(void)Esys_TR_Close(t->tss->esys, &t->nv);
 	t->nv = NONE;
 }
 
-/* What the TPM itself has not said was said by the way to it, which may be in
- * any state now. */
 static enum ly_rc
 broke(struct ly_vault_tpm *t, const char *what, TSS2_RC rc, struct ly_why *why)
 {
-	const char *text = Tss2_RC_Decode(rc);
-
 	forget(t);
-	if (!of_tpm(rc))
-		disconnect(t);
-	for (size_t i = 0; i < LY_COUNT(meanings) && of_tpm(rc); i++)
-		if (plain(rc) == meanings[i].rc)
-			text = meanings[i].text;
-	return ly_fail(why, LY_OUTSIDE, "the vault's TPM (%s), %s: %s (0x%x)",
-	    t->tcti, what, text, (unsigned)rc);
+	return ly_tss_broke(t->tss, "the vault's", what, rc, meanings,
+	    LY_COUNT(meanings), why);
 }
 
-static bool
-again(TSS2_RC rc, unsigned *ms)
-{
-	static const struct timespec step = { .tv_nsec = BUSY_STEP_MS *
-		    1000000L };
-	TSS2_RC code = TPM_CODE(rc);
-
-	if (!of_tpm(rc) || *ms >= BUSY_MS ||
-	    (code != TPM2_RC_RETRY && code != TPM2_RC_NV_RATE &&
-		code != TPM2_RC_TESTING && code != TPM2_RC_YIELDED))
-		return false;
-	*ms += BUSY_STEP_MS;
-	nanosleep(&step, NULL);
-	return true;
-}
-
-#define ASK(call)                                                              \
-	({                                                                     \
-		TSS2_RC rc_;                                                   \
-		unsigned ms_ = 0;                                              \
-		do                                                             \
-			rc_ = (call);                                          \
-		while (again(rc_, &ms_));                                      \
-		rc_;                                                           \
-	})
-
-static void
-flush(struct ly_vault_tpm *t, ESYS_TR *handle)
-{
-	if (t->esys && *handle != NONE)
-		(void)Esys_FlushContext(t->esys, *handle);
-	*handle = NONE;
-}
-
-/* ---- connecting ---- */
-
-/* TPM2_FlushContext, by hand: ESYS flushes only what it has made itself. */
-static void
-flush_raw(struct ly_vault_tpm *t, TPM2_HANDLE handle)
-{
-	uint8_t cmd[14], rsp[64];
-	struct ly_wr w = ly_wr_over(cmd, sizeof(cmd));
-	size_t n = sizeof(rsp);
-
-	ly_wr_u16(&w, TPM2_ST_NO_SESSIONS);
-	ly_wr_u32(&w, sizeof(cmd));
-	ly_wr_u32(&w, TPM2_CC_FlushContext);
-	ly_wr_u32(&w, handle);
-	if (Tss2_Tcti_Transmit(t->io, sizeof(cmd), cmd) == TSS2_RC_SUCCESS)
-		(void)!Tss2_Tcti_Receive(t->io, &n, rsp,
-		    TSS2_TCTI_TIMEOUT_BLOCK);
-}
-
-/* A TPM without a resource manager still holds what an agent before us had
- * loaded when it was killed; with one, we see only our own, which is nothing.
- */
-static void
-flush_left(struct ly_vault_tpm *t, TPM2_HANDLE first)
-{
-	LY_AUTO(free_TPMS_CAPABILITY_DATA) TPMS_CAPABILITY_DATA *cap = NULL;
-	TPMI_YES_NO more;
-
-	if (ASK(Esys_GetCapability(t->esys, NONE, NONE, NONE, TPM2_CAP_HANDLES,
-		first, TPM2_MAX_CAP_HANDLES, &more, &cap)) != TSS2_RC_SUCCESS)
-		return;
-	for (uint32_t i = 0; i < cap->data.handles.count; i++)
-		flush_raw(t, cap->data.handles.handle[i]);
-}
-
+/* From here to ly_tss_end() the TPM is ours. */
 static enum ly_rc
-connected(struct ly_vault_tpm *t, struct ly_why *why)
+begin(struct ly_vault_tpm *t, struct ly_why *why)
 {
-	TSS2_RC rc;
+	enum ly_rc rc = ly_tss_begin(t->tss, true, why);
 
-	if (t->esys)
-		return LY_OK;
-	rc = Tss2_TctiLdr_Initialize(t->tcti, &t->io);
-	if (rc != TSS2_RC_SUCCESS) {
-		t->io = NULL;
-		return broke(t, "connecting", rc, why);
+	if (rc == LY_OK && t->number != t->tss->number) {
+		t->nv = NONE;
+		t->number = t->tss->number;
 	}
-	rc = Esys_Initialize(&t->esys, t->io, NULL);
-	if (rc == TSS2_RC_SUCCESS)
-		rc = Esys_TR_SetAuth(t->esys, ESYS_TR_RH_OWNER, &t->owner);
-	if (rc != TSS2_RC_SUCCESS)
-		return broke(t, "connecting", rc, why);
-	flush_left(t, TRANSIENT);
-	flush_left(t, LOADED_SESSION);
-	return LY_OK;
+	return rc;
 }
 
 /* ---- the storage primary ---- */
@@ -261,16 +104,16 @@ static TSS2_RC
 primary_known(struct ly_vault_tpm *t, ESYS_TR key)
 {
 	LY_AUTO(free_TPM2B_NAME) TPM2B_NAME *name = NULL;
-	TSS2_RC rc = Esys_TR_GetName(t->esys, key, &name);
+	TSS2_RC rc = Esys_TR_GetName(t->tss->esys, key, &name);
 
 	if (rc != TSS2_RC_SUCCESS)
 		return rc;
 	if (name->size != LY_VAULT_NAME)
 		return TSS2_ESYS_RC_GENERAL_FAILURE;
 	memcpy(t->owner_name, name->name, LY_VAULT_NAME);
-	esys_free(t->saved);
+	ly_tss_free(t->saved);
 	t->saved = NULL;
-	return ASK(Esys_ContextSave(t->esys, key, &t->saved));
+	return ASK(Esys_ContextSave(t->tss->esys, key, &t->saved));
 }
 
 /* Making it takes a chip up to a second; its context a few milliseconds. A
@@ -285,31 +128,14 @@ primary(struct ly_vault_tpm *t, ESYS_TR *key)
 
 	*key = NONE;
 	if (t->saved &&
-	    ASK(Esys_ContextLoad(t->esys, t->saved, key)) == TSS2_RC_SUCCESS)
+	    ASK(Esys_ContextLoad(t->tss->esys, t->saved, key)) ==
+		TSS2_RC_SUCCESS)
 		return TSS2_RC_SUCCESS;
 	*key = NONE;
-	rc = ASK(Esys_CreatePrimary(t->esys, ESYS_TR_RH_OWNER, OWN, NONE, NONE,
-	    &nothing, &primary_template, &no_data, &no_pcr, key, NULL, NULL,
-	    NULL, NULL));
+	rc = ASK(Esys_CreatePrimary(t->tss->esys, ESYS_TR_RH_OWNER, OWN, NONE,
+	    NONE, &nothing, &primary_template, &no_data, &no_pcr, key, NULL,
+	    NULL, NULL, NULL));
 	return rc == TSS2_RC_SUCCESS ? primary_known(t, *key) : rc;
-}
-
-static const TPMT_SYM_DEF session_aes = { .algorithm = TPM2_ALG_AES,
-	.keyBits.aes = 128,
-	.mode.aes = TPM2_ALG_CFB };
-
-/* Salted with the primary; parameters go encrypted as `attributes` say. */
-static TSS2_RC
-session(struct ly_vault_tpm *t, ESYS_TR key, TPM2_SE kind,
-    TPMA_SESSION attributes, ESYS_TR *out)
-{
-	TSS2_RC rc = ASK(Esys_StartAuthSession(t->esys, key, NONE, NONE, NONE,
-	    NONE, NULL, kind, &session_aes, TPM2_ALG_SHA256, out));
-
-	if (rc != TSS2_RC_SUCCESS)
-		return rc;
-	return Esys_TRSess_SetAttributes(t->esys, *out,
-	    attributes | TPMA_SESSION_CONTINUESESSION, 0xff);
 }
 
 /* ---- the counter ---- */
@@ -326,8 +152,8 @@ static enum ly_rc
 read_value(struct ly_vault_tpm *t, uint64_t *value, struct ly_why *why)
 {
 	LY_AUTO(free_TPM2B_MAX_NV_BUFFER) TPM2B_MAX_NV_BUFFER *data = NULL;
-	TSS2_RC rc = ASK(Esys_NV_Read(t->esys, t->nv, t->nv, OWN, NONE, NONE,
-	    VALUE_LEN, 0, &data));
+	TSS2_RC rc = ASK(Esys_NV_Read(t->tss->esys, t->nv, t->nv, OWN, NONE,
+	    NONE, VALUE_LEN, 0, &data));
 	struct ly_rd r;
 
 	if (rc != TSS2_RC_SUCCESS)
@@ -346,12 +172,12 @@ find_index(struct ly_vault_tpm *t, struct ly_why *why)
 
 	if (t->nv != NONE)
 		return LY_OK;
-	rc = ASK(
-	    Esys_TR_FromTPMPublic(t->esys, t->index, NONE, NONE, NONE, &t->nv));
+	rc = ASK(Esys_TR_FromTPMPublic(t->tss->esys, t->index, NONE, NONE, NONE,
+	    &t->nv));
 	if (rc == TSS2_RC_SUCCESS)
 		return LY_OK;
 	t->nv = NONE;
-	return of_tpm(rc) && plain(rc) == TPM2_RC_HANDLE ?
+	return ly_tss_nothing(rc) ?
 	    LY_OK :
 	    broke(t, "looking for the counter", rc, why);
 }
@@ -359,14 +185,12 @@ find_index(struct ly_vault_tpm *t, struct ly_why *why)
 static enum ly_rc
 need_index(struct ly_vault_tpm *t, struct ly_why *why)
 {
-	enum ly_rc rc = connected(t, why);
+	enum ly_rc rc = find_index(t, why);
 
-	if (rc == LY_OK)
-		rc = find_index(t, why);
 	if (rc == LY_OK && t->nv == NONE)
 		rc = ly_fail(why, LY_OUTSIDE,
 		    "the vault's TPM (%s) has no counter at 0x%x any more",
-		    t->tcti, t->index);
+		    t->tss->tcti, t->index);
 	return rc;
 }
 
@@ -375,8 +199,8 @@ look_at(struct ly_vault_tpm *t, struct ly_vault_look *out, struct ly_why *why)
 {
 	LY_AUTO(free_TPM2B_NV_PUBLIC) TPM2B_NV_PUBLIC *pub = NULL;
 	LY_AUTO(free_TPM2B_NAME) TPM2B_NAME *name = NULL;
-	TSS2_RC rc = ASK(
-	    Esys_NV_ReadPublic(t->esys, t->nv, NONE, NONE, NONE, &pub, &name));
+	TSS2_RC rc = ASK(Esys_NV_ReadPublic(t->tss->esys, t->nv, NONE, NONE,
+	    NONE, &pub, &name));
 
 	if (rc != TSS2_RC_SUCCESS)
 		return broke(t, "looking at the counter", rc, why);
@@ -385,7 +209,7 @@ look_at(struct ly_vault_tpm *t, struct ly_vault_look *out, struct ly_why *why)
 		    "the vault's TPM (%s) has an NV index at 0x%x that is not"
 		    " a counter of ours (attributes 0x%x): choose another"
 		    " vault_index, or delete that one",
-		    t->tcti, t->index, (unsigned)pub->nvPublic.attributes);
+		    t->tss->tcti, t->index, (unsigned)pub->nvPublic.attributes);
 	out->counter = LY_COUNTER_NEW;
 	if (!(pub->nvPublic.attributes & TPMA_NV_WRITTEN))
 		return LY_OK;
@@ -396,19 +220,17 @@ look_at(struct ly_vault_tpm *t, struct ly_vault_look *out, struct ly_why *why)
 }
 
 static enum ly_rc
-look(void *arg, struct ly_vault_look *out, struct ly_why *why)
+look(struct ly_vault_tpm *t, struct ly_vault_look *out, struct ly_why *why)
 {
-	struct ly_vault_tpm *t = arg;
 	ESYS_TR key = NONE;
-	enum ly_rc rc = connected(t, why);
+	enum ly_rc rc = LY_OK;
 
-	*out = (struct ly_vault_look){ .index = t->index };
-	if (rc == LY_OK && !t->saved) {
+	if (!t->saved) {
 		TSS2_RC trc = primary(t, &key);
 
 		if (trc != TSS2_RC_SUCCESS)
 			rc = broke(t, "making its storage key", trc, why);
-		flush(t, &key);
+		ly_tss_flush(t->tss, &key);
 	}
 	forget(t);
 	if (rc == LY_OK)
@@ -420,22 +242,21 @@ look(void *arg, struct ly_vault_look *out, struct ly_why *why)
 }
 
 static enum ly_rc
-count(void *arg, struct ly_why *why)
+count(struct ly_vault_tpm *t, struct ly_why *why)
 {
-	struct ly_vault_tpm *t = arg;
 	enum ly_rc rc = need_index(t, why);
 	TSS2_RC trc;
 
 	if (rc != LY_OK)
 		return rc;
-	trc = ASK(Esys_NV_Increment(t->esys, t->nv, t->nv, OWN, NONE, NONE));
+	trc = ASK(
+	    Esys_NV_Increment(t->tss->esys, t->nv, t->nv, OWN, NONE, NONE));
 	return trc == TSS2_RC_SUCCESS ? LY_OK : broke(t, "counting", trc, why);
 }
 
 static enum ly_rc
-define(void *arg, struct ly_why *why)
+define(struct ly_vault_tpm *t, struct ly_why *why)
 {
-	struct ly_vault_tpm *t = arg;
 	const TPM2B_AUTH none = { .size = 0 };
 	const TPM2B_NV_PUBLIC what = { .nvPublic = {
 					   .nvIndex = t->index,
@@ -443,14 +264,12 @@ define(void *arg, struct ly_why *why)
 					   .attributes = ATTRIBUTES,
 					   .dataSize = VALUE_LEN,
 				       } };
-	enum ly_rc rc = connected(t, why);
+	enum ly_rc rc = find_index(t, why);
 	TSS2_RC trc;
 
-	if (rc == LY_OK)
-		rc = find_index(t, why);
 	if (rc != LY_OK || t->nv != NONE)
 		return rc == LY_OK ? count(t, why) : rc;
-	trc = ASK(Esys_NV_DefineSpace(t->esys, ESYS_TR_RH_OWNER, OWN, NONE,
+	trc = ASK(Esys_NV_DefineSpace(t->tss->esys, ESYS_TR_RH_OWNER, OWN, NONE,
 	    NONE, &none, &what, &t->nv));
 	if (trc != TSS2_RC_SUCCESS)
 		return broke(t, "making the counter", trc, why);
@@ -525,8 +344,8 @@ create(struct ly_vault_tpm *t, ESYS_TR primary_key, ESYS_TR hmac,
 
 	policy_of(t, out->version, nothing_before, &like.publicArea.authPolicy);
 	memcpy(in.sensitive.data.buffer, key, LY_GCM_KEY);
-	rc = ASK(Esys_Create(t->esys, primary_key, hmac, NONE, NONE, &in, &like,
-	    &no_data, &no_pcr, &priv, &pub, NULL, NULL, NULL));
+	rc = ASK(Esys_Create(t->tss->esys, primary_key, hmac, NONE, NONE, &in,
+	    &like, &no_data, &no_pcr, &priv, &pub, NULL, NULL, NULL));
 	ly_wipe(&in, sizeof(in));
 	if (rc == TSS2_RC_SUCCESS && !marshal(pub, priv, out))
 		rc = TSS2_ESYS_RC_INSUFFICIENT_BUFFER;
@@ -534,24 +353,20 @@ create(struct ly_vault_tpm *t, ESYS_TR primary_key, ESYS_TR hmac,
 }
 
 static enum ly_rc
-seal(void *arg, const uint8_t key[LY_GCM_KEY], struct ly_vault_sealed *out,
-    struct ly_why *why)
+seal(struct ly_vault_tpm *t, const uint8_t key[LY_GCM_KEY],
+    struct ly_vault_sealed *out, struct ly_why *why)
 {
-	struct ly_vault_tpm *t = arg;
 	ESYS_TR top = NONE, hmac = NONE;
-	enum ly_rc rc = connected(t, why);
 	TSS2_RC trc;
 
-	if (rc != LY_OK)
-		return rc;
 	trc = primary(t, &top);
 	if (trc == TSS2_RC_SUCCESS)
-		trc = session(t, top, TPM2_SE_HMAC, TPMA_SESSION_DECRYPT,
-		    &hmac);
+		trc = ly_tss_session(t->tss, top, TPM2_SE_HMAC,
+		    TPMA_SESSION_DECRYPT, &hmac);
 	if (trc == TSS2_RC_SUCCESS)
 		trc = create(t, top, hmac, key, out);
-	flush(t, &hmac);
-	flush(t, &top);
+	ly_tss_flush(t->tss, &hmac);
+	ly_tss_flush(t->tss, &top);
 	return trc == TSS2_RC_SUCCESS ? LY_OK :
 					broke(t, "sealing a key", trc, why);
 }
@@ -564,8 +379,8 @@ show_version(struct ly_vault_tpm *t, ESYS_TR policy, uint64_t version)
 	struct ly_wr w = ly_wr_over(at.buffer, VALUE_LEN);
 
 	ly_wr_u64(&w, version);
-	return ASK(Esys_PolicyNV(t->esys, t->nv, t->nv, policy, OWN, NONE, NONE,
-	    &at, 0, TPM2_EO_EQ));
+	return ASK(Esys_PolicyNV(t->tss->esys, t->nv, t->nv, policy, OWN, NONE,
+	    NONE, &at, 0, TPM2_EO_EQ));
 }
 
 static TSS2_RC
@@ -583,7 +398,8 @@ load(struct ly_vault_tpm *t, ESYS_TR top, const struct ly_vault_sealed *in,
 		    &priv);
 	if (rc != TSS2_RC_SUCCESS)
 		return rc;
-	return ASK(Esys_Load(t->esys, top, OWN, NONE, NONE, &priv, &pub, out));
+	return ASK(
+	    Esys_Load(t->tss->esys, top, OWN, NONE, NONE, &priv, &pub, out));
 }
 
 static TSS2_RC
@@ -591,7 +407,8 @@ take_key(struct ly_vault_tpm *t, ESYS_TR item, ESYS_TR policy,
     uint8_t key[LY_GCM_KEY])
 {
 	LY_AUTO(free_TPM2B_SENSITIVE_DATA) TPM2B_SENSITIVE_DATA *data = NULL;
-	TSS2_RC rc = ASK(Esys_Unseal(t->esys, item, policy, NONE, NONE, &data));
+	TSS2_RC rc = ASK(
+	    Esys_Unseal(t->tss->esys, item, policy, NONE, NONE, &data));
 
 	if (rc != TSS2_RC_SUCCESS)
 		return rc;
@@ -617,8 +434,8 @@ open_sealed(struct ly_vault_tpm *t, struct opening *o,
 	if (rc == TSS2_RC_SUCCESS)
 		rc = load(t, o->top, in, &o->item);
 	if (rc == TSS2_RC_SUCCESS)
-		rc = session(t, o->top, TPM2_SE_POLICY, TPMA_SESSION_ENCRYPT,
-		    &o->policy);
+		rc = ly_tss_session(t->tss, o->top, TPM2_SE_POLICY,
+		    TPMA_SESSION_ENCRYPT, &o->policy);
 	if (rc == TSS2_RC_SUCCESS)
 		rc = show_version(t, o->policy, in->version);
 	return rc == TSS2_RC_SUCCESS ? take_key(t, o->item, o->policy, key) :
@@ -626,10 +443,9 @@ open_sealed(struct ly_vault_tpm *t, struct opening *o,
 }
 
 static enum ly_rc
-unseal(void *arg, const struct ly_vault_sealed *in, uint8_t key[LY_GCM_KEY],
-    struct ly_why *why)
+unseal(struct ly_vault_tpm *t, const struct ly_vault_sealed *in,
+    uint8_t key[LY_GCM_KEY], struct ly_why *why)
 {
-	struct ly_vault_tpm *t = arg;
 	struct opening o = { NONE, NONE, NONE };
 	enum ly_rc rc = need_index(t, why);
 	TSS2_RC trc;
@@ -637,72 +453,104 @@ unseal(void *arg, const struct ly_vault_sealed *in, uint8_t key[LY_GCM_KEY],
 	if (rc != LY_OK)
 		return rc;
 	trc = open_sealed(t, &o, in, key);
-	flush(t, &o.policy);
-	flush(t, &o.item);
-	flush(t, &o.top);
+	ly_tss_flush(t->tss, &o.policy);
+	ly_tss_flush(t->tss, &o.item);
+	ly_tss_flush(t->tss, &o.top);
 	return trc == TSS2_RC_SUCCESS ? LY_OK :
 					broke(t, "opening the vault", trc, why);
 }
 
+/* ---- each with the TPM to itself ---- */
+
+static enum ly_rc
+do_look(void *arg, struct ly_vault_look *out, struct ly_why *why)
+{
+	struct ly_vault_tpm *t = arg;
+	enum ly_rc rc = begin(t, why);
+
+	*out = (struct ly_vault_look){ .index = t->index };
+	if (rc != LY_OK)
+		return rc;
+	rc = look(t, out, why);
+	ly_tss_end(t->tss);
+	return rc;
+}
+
+static enum ly_rc
+do_define(void *arg, struct ly_why *why)
+{
+	struct ly_vault_tpm *t = arg;
+	enum ly_rc rc = begin(t, why);
+
+	if (rc != LY_OK)
+		return rc;
+	rc = define(t, why);
+	ly_tss_end(t->tss);
+	return rc;
+}
+
+static enum ly_rc
+do_count(void *arg, struct ly_why *why)
+{
+	struct ly_vault_tpm *t = arg;
+	enum ly_rc rc = begin(t, why);
+
+	if (rc != LY_OK)
+		return rc;
+	rc = count(t, why);
+	ly_tss_end(t->tss);
+	return rc;
+}
+
+static enum ly_rc
+do_seal(void *arg, const uint8_t key[LY_GCM_KEY], struct ly_vault_sealed *out,
+    struct ly_why *why)
+{
+	struct ly_vault_tpm *t = arg;
+	enum ly_rc rc = begin(t, why);
+
+	if (rc != LY_OK)
+		return rc;
+	rc = seal(t, key, out, why);
+	ly_tss_end(t->tss);
+	return rc;
+}
+
+static enum ly_rc
+do_unseal(void *arg, const struct ly_vault_sealed *in, uint8_t key[LY_GCM_KEY],
+    struct ly_why *why)
+{
+	struct ly_vault_tpm *t = arg;
+	enum ly_rc rc = begin(t, why);
+
+	if (rc != LY_OK)
+		return rc;
+	rc = unseal(t, in, key, why);
+	ly_tss_end(t->tss);
+	return rc;
+}
+
 const struct ly_vault_chip ly_vault_tpm_chip = {
-	.look = look,
-	.define = define,
-	.count = count,
-	.seal = seal,
-	.unseal = unseal,
+	.look = do_look,
+	.define = do_define,
+	.count = do_count,
+	.seal = do_seal,
+	.unseal = do_unseal,
 };
 
 /* ---- opening and closing ---- */
 
-/* The password is the file's first line. */
-static enum ly_rc
-read_auth(const char *path, TPM2B_AUTH *out, struct ly_why *why)
-{
-	uint8_t *buf;
-	size_t len, n = 0;
-	enum ly_rc rc = ly_file_read(path, 4096, &buf, &len, why);
-
-	if (rc != LY_OK)
-		return rc;
-	while (n < len && buf[n] != '\n')
-		n++;
-	if (n > sizeof(out->buffer)) {
-		rc = ly_fail(why, LY_REFUSED, "%s: over %zu characters", path,
-		    sizeof(out->buffer));
-	} else {
-		memcpy(out->buffer, buf, n);
-		out->size = (uint16_t)n;
-	}
-	ly_wipe(buf, len);
-	free(buf);
-	return rc;
-}
-
-enum ly_rc
-ly_vault_tpm_open(const char *tcti, uint32_t index, const char *auth,
-    struct ly_vault_tpm **out, struct ly_why *why)
+void
+ly_vault_tpm_open(struct ly_tss *tss, uint32_t index, struct ly_vault_tpm **out)
 {
 	struct ly_vault_tpm *t = calloc(1, sizeof(*t));
-	enum ly_rc rc = LY_OK;
 
-	if (!t || !ly_copy(t->tcti, sizeof(t->tcti), tcti)) {
-		free(t);
-		return ly_fail(why, LY_OUTSIDE, "no memory");
-	}
-	/* What it has to say we say better. */
-	setenv("TSS2_LOG", "all+NONE", 0);
+	if (!t)
+		abort();
+	t->tss = ly_tss_ref(tss);
 	t->index = index;
 	t->nv = NONE;
-	if (*auth)
-		rc = read_auth(auth, &t->owner, why);
-	if (rc == LY_OK)
-		rc = connected(t, why);
-	if (rc != LY_OK) {
-		ly_vault_tpm_close(t);
-		return rc;
-	}
 	*out = t;
-	return LY_OK;
 }
 
 void
@@ -710,8 +558,8 @@ ly_vault_tpm_close(struct ly_vault_tpm *t)
 {
 	if (!t)
 		return;
-	disconnect(t);
-	esys_free(t->saved);
+	ly_tss_close(t->tss);
+	ly_tss_free(t->saved);
 	ly_wipe(t, sizeof(*t));
 	free(t);
 }

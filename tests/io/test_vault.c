@@ -70,6 +70,19 @@ power_off(struct host *h)
 	swtpm_proc_end(&h->proc);
 }
 
+static enum ly_rc
+reach(const struct host *h, const char *auth, struct ly_vault_tpm **out)
+{
+	struct ly_tss *tss;
+	enum ly_rc rc = ly_tss_open(h->tcti, auth, &tss, &said);
+
+	if (rc != LY_OK)
+		return rc;
+	ly_vault_tpm_open(tss, INDEX, out);
+	ly_tss_close(tss);
+	return LY_OK;
+}
+
 /* 0: there is nothing yet. */
 static enum ly_rc
 try_start(struct host *h, bool anew, uint64_t *body)
@@ -79,9 +92,7 @@ try_start(struct host *h, bool anew, uint64_t *body)
 	enum ly_rc rc;
 
 	*body = 0;
-	if (!h->tpm &&
-	    (rc = ly_vault_tpm_open(h->tcti, INDEX, "", &h->tpm, &said)) !=
-		LY_OK)
+	if (!h->tpm && (rc = reach(h, "", &h->tpm)) != LY_OK)
 		return rc;
 	rc = ly_vault_open(h->dir, &ly_vault_tpm_chip, h->tpm, anew, &h->vault,
 	    &buf, &len, &said);
@@ -421,11 +432,11 @@ TEST(an_owner_password_is_read_from_its_file_and_a_wrong_one_refused)
 	refused(&h, "password is wrong", "");
 	ly_print(path, sizeof(path), "%s/../auth", h.dir);
 	SITE_OK(ly_file_write(path, "secret\n", 7, 0600, &why));
-	SITE_OK(ly_vault_tpm_open(h.tcti, INDEX, path, &h.tpm, &why));
+	WANT_INT(reach(&h, path, &h.tpm), LY_OK);
 	WANT_INT(start(&h), 0);
 	put(&h, 7);
 	stop(&h);
-	SITE_OK(ly_vault_tpm_open(h.tcti, INDEX, path, &h.tpm, &why));
+	WANT_INT(reach(&h, path, &h.tpm), LY_OK);
 	WANT_INT(start(&h), 7);
 	power_off(&h);
 }
@@ -511,7 +522,7 @@ write_and_die(struct host *h, uint64_t body)
 	size_t len;
 
 	of.unseal = ly_vault_tpm_chip.unseal;
-	if (ly_vault_tpm_open(h->tcti, INDEX, "", &h->tpm, &said) != LY_OK ||
+	if (reach(h, "", &h->tpm) != LY_OK ||
 	    ly_vault_open(h->dir, &of, h->tpm, false, &v, &buf, &len, &said) !=
 		LY_OK)
 		_exit(3);

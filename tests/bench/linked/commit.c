@@ -131,6 +131,7 @@ int
 main(int argc, char **argv)
 {
 	struct ly_vault_tpm *tpm;
+	struct ly_tss *tss;
 	struct ly_vault *v;
 	char path[300];
 	uint8_t *body;
@@ -147,13 +148,15 @@ main(int argc, char **argv)
 	make_records();
 	ly_print(path, sizeof(path), "%s/home.records", argv[2]);
 	must(ly_file_mkdir(argv[2], 0700, &why));
-	must(ly_vault_tpm_open(argv[1], INDEX, "", &tpm, &why));
+	must(ly_tss_open(argv[1], "", &tss, &why));
+	ly_vault_tpm_open(tss, INDEX, &tpm);
 	must(ly_vault_open(argv[2], &ly_vault_tpm_chip, tpm, false, &v, &body,
 	    &len, &why));
 	free(body);
 	measure(v, path);
 	ly_vault_free(v);
 	ly_vault_tpm_close(tpm);
+	ly_tss_close(tss);
 	free(records);
 	free(each);
 	return 0;
