@@ -266,6 +266,10 @@ static const struct ly_field sitehost[] = {
 	LY_BELOW(struct ly_sitehost, standing, LY_STANDINGS),
 	LY_TEXT(struct ly_sitehost, class_),
 };
+static const struct ly_field head_told[] = {
+	LY_TEXT(struct ly_head_told, site),
+	LY_BYTES(struct ly_head_told, head, LY_STATEMENT_MAX),
+};
 
 #define ROW_(type, shape, table, sentence)                                     \
 	[LY_##type] =                                                          \
@@ -327,6 +331,7 @@ static const struct ly_message messages[] = {
 	ROW_(APPROVED, approved_told, approved_told,
 	    "The states of hosts that a site's policy authority approves."),
 	ROW(SITEHOST, sitehost, "One host of the sender's site."),
+	ROW(HEAD, head_told, "The newest of a site's permanent record."),
 };
 
 // clang-format on

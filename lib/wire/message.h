@@ -100,6 +100,7 @@ enum ly_type {
 	LY_APPROVED = 0x56,
 
 	LY_SITEHOST = 0x60,
+	LY_HEAD = 0x61,
 };
 
 enum ly_purpose {
@@ -507,6 +508,15 @@ struct ly_sitehost {
 	char class_[LY_NAME_MAX]; /* of hosts; empty unless enrolled */
 };
 
+/* Manager to manager: the head of `site`'s permanent record, a signed struct
+ * ly_head. Of the sender's own site: its newest. Of the receiver's: signed by
+ * the receiver, what it said last, to be held against what it has now; or
+ * signed by the sender, who has seen it. */
+struct ly_head_told {
+	char site[LY_NAME_MAX];
+	struct ly_bytes head;
+};
+
 /* The row of a type; NULL when there is none. */
 const struct ly_message *ly_message_of(unsigned type);
 /* For documentation and tests: row `i`, NULL past the end. */
@@ -580,6 +590,7 @@ union ly_any {
 	struct ly_alarm alarm;
 	struct ly_crl_told crl;
 	struct ly_sitehost sitehost;
+	struct ly_head_told head;
 };
 
 #endif

@@ -117,6 +117,16 @@ const struct ly_message ly_destroyed_message = LY_MESSAGE(LY_TYPE_DESTROYED,
     "DESTROYED", struct ly_destroyed, destroyed,
     "The source's word that nothing of the VM is left.");
 
+static const struct ly_field head[] = {
+	LY_TEXT(struct ly_head, site),
+	LY_UINT(struct ly_head, n),
+	LY_FIXED(struct ly_head, hash),
+	LY_UINT(struct ly_head, when),
+};
+const struct ly_message ly_head_message = LY_MESSAGE(LY_TYPE_HEAD,
+    "HEAD_OF", struct ly_head, head,
+    "What a site's permanent record had come to.");
+
 // clang-format on
 
 static const char *const states[LY_REC_STATES] = { "detached", "attached",

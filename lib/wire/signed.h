@@ -108,6 +108,15 @@ struct ly_destroyed {
 };
 extern const struct ly_message ly_destroyed_message;
 
+/* The head of a site's permanent record (manager/record/chain.h). */
+struct ly_head {
+	char site[LY_NAME_MAX];
+	uint64_t n;	  /* events */
+	uint8_t hash[32]; /* of the last */
+	uint64_t when;	  /* seconds since 1970, UTC */
+};
+extern const struct ly_message ly_head_message;
+
 #define LY_FATES_KEPT 16
 
 /* States of a home's record. The values are on disk. */

@@ -52,6 +52,14 @@ const struct ly_verb_row ly_verbs[LY_VERBS] = {
 	    { { "vm", NAME } } },
 	[LY_DO_STATUS] = { "status", "how everything is",
 	    { { "watch", FLAG } } },
+	[LY_DO_AUDIT] = { "audit", "events of the permanent record, a page",
+	    { { "from", LY_KEY_UINT, false, UINT32_MAX }, { "vm", NAME_OR_NONE },
+	      { "host", PLACE_OR_NONE },
+	      { "migration", LY_KEY_TEXT, false, LY_ID_TEXT - 1 },
+	      { "since", LY_KEY_UINT, false, UINT32_MAX } } },
+	[LY_DO_AUDIT_ACCEPT] = { "audit.accept",
+	    "believe the record although another site knows more of it",
+	    { { 0 } } },
 };
 // clang-format on
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What each verb does. Those that must ask an agent answer later. */
-#include "manager/api/api.h"
-#include "manager/io/manager.h"
+#include "manager/api/call.h"
 
 #include "lib/io/ca.h"
 #include "lib/io/file.h"
@@ -10,62 +9,6 @@
 #include <stdlib.h>
 
 #define PEM_MAX 65536
-
-struct call {
-	struct ly_manager *m;
-	uint64_t client;
-	const struct ly_api_request *r;
-};
-
-static void
-fail(const struct call *c, enum ly_rc rc, const struct ly_why *why)
-{
-	ly_api_fail(c->m, c->client, rc, why->text);
-}
-
-static void
-done(const struct call *c, json_t *answer)
-{
-	json_object_set_new(answer, "ok", json_true());
-	ly_api_final(c->m, c->client, answer);
-}
-
-static struct ly_vm *
-the_vm(const struct call *c)
-{
-	struct ly_vm *vm = NULL;
-	struct ly_why why;
-	enum ly_rc rc = ly_roster_find_vm(&c->m->roster,
-	    ly_api_text(c->r, "vm"), &vm, &why);
-
-	if (rc != LY_OK)
-		fail(c, rc, &why);
-	return rc == LY_OK ? vm : NULL;
-}
-
-static struct ly_host *
-the_host(const struct call *c, const char *key, bool ours)
-{
-	const char *text = ly_api_text(c->r, key);
-	struct ly_host *h = NULL;
-	struct ly_why why;
-	enum ly_rc rc = LY_UNKNOWN;
-
-	/* Where only ours will do, a bare name means ours. */
-	if (ours && !strchr(text, '/'))
-		h = ly_roster_host(&c->m->roster, c->m->conf.site, text);
-	if (!h)
-		rc = ly_roster_find_host(&c->m->roster, text, &h, &why);
-	else
-		rc = LY_OK;
-	if (rc == LY_OK && ours && strcmp(h->at.site, c->m->conf.site) != 0)
-		rc = ly_fail(&why, LY_REFUSED,
-		    "%s/%s is not a host of this site (%s)", h->at.site,
-		    h->at.name, c->m->conf.site);
-	if (rc != LY_OK)
-		fail(c, rc, &why);
-	return rc == LY_OK ? h : NULL;
-}
 
 /* ---- PEM files ---- */
 
@@ -117,7 +60,7 @@ ca_json(const struct ly_manager *m)
 /* ---- hosts ---- */
 
 static void
-host_add(const struct call *c)
+host_add(const struct ly_api_call *c)
 {
 	struct ly_manager *m = c->m;
 	struct ly_host_row row = { .added = ly_now_s() };
@@ -152,7 +95,7 @@ host_add(const struct call *c)
 		    &why);
 	if (rc != LY_OK) {
 		free(pem);
-		fail(c, rc, &why);
+		ly_api_no(c, rc, &why);
 		return;
 	}
 	ly_copy(h->address, sizeof(h->address), row.address);
@@ -166,24 +109,24 @@ host_add(const struct call *c)
 	json_object_set_new(out, "ca", ca_json(m));
 	json_object_set_new(out, "trust", trust_json(m));
 	free(pem);
-	done(c, out);
+	ly_api_yes(c, out);
 }
 
 static void
-host_list(const struct call *c)
+host_list(const struct ly_api_call *c)
 {
 	json_t *list = json_array();
 	struct ly_host *h;
 
 	for (uint32_t i = 0; (h = ly_roster_next_host(&c->m->roster, &i));)
 		json_array_append_new(list, ly_view_host(c->m, h));
-	done(c, json_pack("{s:o}", "hosts", list));
+	ly_api_yes(c, json_pack("{s:o}", "hosts", list));
 }
 
 static void
-host_show(const struct call *c)
+host_show(const struct ly_api_call *c)
 {
-	struct ly_host *h = the_host(c, "host", false);
+	struct ly_host *h = ly_api_host(c, "host", false);
 	json_t *out, *vms = json_array(), *guests = json_array();
 	struct ly_vm *vm;
 	char id[LY_ID_TEXT];
@@ -208,13 +151,13 @@ host_show(const struct call *c)
 	out = ly_view_host(c->m, h);
 	json_object_set_new(out, "vms", vms);
 	json_object_set_new(out, "guests", guests);
-	done(c, out);
+	ly_api_yes(c, out);
 }
 
 static void
-host_remove(const struct call *c)
+host_remove(const struct ly_api_call *c)
 {
-	struct ly_host *h = the_host(c, "host", true);
+	struct ly_host *h = ly_api_host(c, "host", true);
 	struct ly_conn *conn;
 	struct ly_vm *vm;
 	struct ly_why why;
@@ -236,7 +179,7 @@ host_remove(const struct call *c)
 		rc = ly_store_del(c->m->store, LY_ROW_HOST, h->at.name,
 		    "host removed", &why);
 	if (rc != LY_OK) {
-		fail(c, rc, &why);
+		ly_api_no(c, rc, &why);
 		return;
 	}
 	conn = h->conn;
@@ -244,7 +187,7 @@ host_remove(const struct call *c)
 	ly_roster_drop_host(&c->m->roster, h);
 	if (conn)
 		ly_conn_close(conn, LY_REFUSED, "its host was removed");
-	done(c, json_object());
+	ly_api_yes(c, json_object());
 }
 
 static enum ly_rc
@@ -302,9 +245,9 @@ save_revoked(struct ly_manager *m, struct ly_host *h, struct ly_why *why)
 }
 
 static void
-host_revoke(const struct call *c)
+host_revoke(const struct ly_api_call *c)
 {
-	struct ly_host *h = the_host(c, "host", true);
+	struct ly_host *h = ly_api_host(c, "host", true);
 	unsigned n = 0;
 	uint8_t reason = 0;
 	struct ly_why why;
@@ -318,12 +261,12 @@ host_revoke(const struct call *c)
 	if (rc == LY_OK)
 		rc = ly_crl_revoke(c->m, h->at.name, reason, &n, &why);
 	if (rc != LY_OK) {
-		fail(c, rc, &why);
+		ly_api_no(c, rc, &why);
 		return;
 	}
 	ly_log(LY_NOTICE, "ca", "host %s revoked, %u certificates", h->at.name,
 	    n);
-	done(c,
+	ly_api_yes(c,
 	    json_pack("{s:s, s:i, s:o}", "host", h->at.name, "certificates", n,
 		"vms", stranded(c->m, h)));
 }
@@ -331,7 +274,7 @@ host_revoke(const struct call *c)
 /* ---- sites ---- */
 
 static void
-site_trust(const struct call *c)
+site_trust(const struct ly_api_call *c)
 {
 	struct ly_manager *m = c->m;
 	struct ly_peer_row row = { .site = "" };
@@ -348,7 +291,7 @@ site_trust(const struct call *c)
 	if (!ly_name_good(row.site) || strcmp(row.site, m->conf.site) == 0) {
 		(void)ly_fail(&why, LY_REFUSED,
 		    "\"%s\" is not the name of another site", row.site);
-		fail(c, LY_REFUSED, &why);
+		ly_api_no(c, LY_REFUSED, &why);
 		return;
 	}
 	ly_print(name, sizeof(name), "trust/%s.pem", row.site);
@@ -368,13 +311,13 @@ site_trust(const struct call *c)
 	if (rc == LY_OK)
 		rc = ly_fed_add(m, row.site, row.address, false, &why);
 	if (rc == LY_OK)
-		done(c, json_pack("{s:s}", "site", row.site));
+		ly_api_yes(c, json_pack("{s:s}", "site", row.site));
 	else
-		fail(c, rc, &why);
+		ly_api_no(c, rc, &why);
 }
 
 static void
-site_show(const struct call *c)
+site_show(const struct ly_api_call *c)
 {
 	json_t *out = json_object();
 
@@ -384,15 +327,15 @@ site_show(const struct call *c)
 	json_object_set_new(out, "listen", json_string(c->m->conf.listen));
 	json_object_set_new(out, "ca", ca_json(c->m));
 	json_object_set_new(out, "peers", ly_view_peers(c->m));
-	done(c, out);
+	ly_api_yes(c, out);
 }
 
 /* ---- VMs ---- */
 
 /* One that was added and never bound is added again. */
 static enum ly_rc
-take_vm(const struct call *c, const struct ly_host *home, struct ly_vm **out,
-    struct ly_why *why)
+take_vm(const struct ly_api_call *c, const struct ly_host *home,
+    struct ly_vm **out, struct ly_why *why)
 {
 	const char *name = ly_api_text(c->r, "name");
 	const char *tpm = ly_api_text(c->r, "tpm");
@@ -426,9 +369,9 @@ take_vm(const struct call *c, const struct ly_host *home, struct ly_vm **out,
 }
 
 static void
-vm_add(const struct call *c)
+vm_add(const struct ly_api_call *c)
 {
-	struct ly_host *home = the_host(c, "home", true);
+	struct ly_host *home = ly_api_host(c, "home", true);
 	struct ly_vm *vm = NULL;
 	struct ly_why why;
 	enum ly_rc rc;
@@ -445,11 +388,11 @@ vm_add(const struct call *c)
 	if (rc == LY_OK)
 		ly_vm_job_add(c->m, c->client, vm);
 	else
-		fail(c, rc, &why);
+		ly_api_no(c, rc, &why);
 }
 
 static void
-vm_list(const struct call *c)
+vm_list(const struct ly_api_call *c)
 {
 	json_t *list = json_array();
 	struct ly_vm *vm;
@@ -457,33 +400,33 @@ vm_list(const struct call *c)
 	for (uint32_t i = 0; (vm = ly_roster_next_vm(&c->m->roster, &i));)
 		if (!vm->guest)
 			json_array_append_new(list, ly_view_vm(c->m, vm));
-	done(c, json_pack("{s:o}", "vms", list));
+	ly_api_yes(c, json_pack("{s:o}", "vms", list));
 }
 
 static void
-vm_show(const struct call *c)
+vm_show(const struct ly_api_call *c)
 {
-	struct ly_vm *vm = the_vm(c);
+	struct ly_vm *vm = ly_api_vm(c);
 
 	if (vm)
 		ly_vm_job_show(c->m, c->client, vm);
 }
 
 static void
-vm_start(const struct call *c)
+vm_start(const struct ly_api_call *c)
 {
-	struct ly_vm *vm = the_vm(c);
+	struct ly_vm *vm = ly_api_vm(c);
 	struct ly_host *to = NULL;
 
 	if (!vm)
 		return;
 	if (ly_api_text(c->r, "host"))
-		to = the_host(c, "host", false);
+		to = ly_api_host(c, "host", false);
 	else
 		to = ly_roster_host(&c->m->roster, vm->home.site,
 		    vm->home.name);
 	if (!to && ly_api_text(c->r, "host"))
-		return; /* the_host() has answered */
+		return; /* it has answered */
 	if (!to)
 		ly_api_fail(c->m, c->client, LY_UNKNOWN,
 		    "its home has been removed");
@@ -493,18 +436,18 @@ vm_start(const struct call *c)
 }
 
 static void
-vm_stop(const struct call *c)
+vm_stop(const struct ly_api_call *c)
 {
-	struct ly_vm *vm = the_vm(c);
+	struct ly_vm *vm = ly_api_vm(c);
 
 	if (vm)
 		ly_vm_job_stop(c->m, c->client, vm, ly_api_bool(c->r, "force"));
 }
 
 static void
-vm_remove(const struct call *c)
+vm_remove(const struct ly_api_call *c)
 {
-	struct ly_vm *vm = the_vm(c);
+	struct ly_vm *vm = ly_api_vm(c);
 
 	if (vm)
 		ly_vm_job_remove(c->m, c->client, vm);
@@ -513,7 +456,7 @@ vm_remove(const struct call *c)
 /* ---- migrations ---- */
 
 static void
-dry_run(const struct call *c, const struct ly_move_wish *w)
+dry_run(const struct ly_api_call *c, const struct ly_move_wish *w)
 {
 	struct ly_why why = { "" };
 	enum ly_rc rc = ly_move_allowed(c->m, w, &why);
@@ -537,15 +480,15 @@ dry_run(const struct call *c, const struct ly_move_wish *w)
 			"what", s->what, "whom", ly_party_name(s->whom), "undo",
 			s->undo, "would", would, "built", !s->attested));
 	}
-	done(c,
+	ly_api_yes(c,
 	    json_pack("{s:o, s:b, s:s}", "steps", steps, "allowed", rc == LY_OK,
 		"why", why.text));
 }
 
 static void
-migrate(const struct call *c)
+migrate(const struct ly_api_call *c)
 {
-	struct ly_move_wish w = { .vm = the_vm(c),
+	struct ly_move_wish w = { .vm = ly_api_vm(c),
 		.bandwidth = ly_api_uint(c->r, "bandwidth"),
 		.downtime_ms = (uint32_t)ly_api_uint(c->r, "downtime_ms") };
 	bool wait = ly_api_bool(c->r, "wait");
@@ -556,7 +499,7 @@ migrate(const struct call *c)
 
 	if (!w.vm)
 		return;
-	w.to = the_host(c, "to", false);
+	w.to = ly_api_host(c, "to", false);
 	if (!w.to)
 		return;
 	if (ly_api_bool(c->r, "dry_run")) {
@@ -565,11 +508,11 @@ migrate(const struct call *c)
 	}
 	rc = ly_move_begin(c->m, &w, wait ? c->client : 0, &mv, &why);
 	if (rc != LY_OK)
-		fail(c, rc, &why);
+		ly_api_no(c, rc, &why);
 	else if (!wait && mv->told) /* it was over before it began */
 		ly_api_fail(c->m, c->client, LY_OUTSIDE, mv->row.why);
 	else if (!wait)
-		done(c,
+		ly_api_yes(c,
 		    json_pack("{s:s, s:s, s:b, s:s}", "migration",
 			ly_id_text(&mv->row.id, id), "vm", mv->row.vm_name,
 			"migrated", 0, "state",
@@ -577,7 +520,7 @@ migrate(const struct call *c)
 }
 
 static void
-migrate_show(const struct call *c)
+migrate_show(const struct ly_api_call *c)
 {
 	struct ly_mig_row row;
 	struct ly_why why;
@@ -594,15 +537,15 @@ migrate_show(const struct call *c)
 		rc = ly_store_get(c->m->store, LY_ROW_MIG, ly_id_text(&id, key),
 		    &row, &why);
 	if (rc == LY_OK)
-		done(c, ly_view_row(&row));
+		ly_api_yes(c, ly_view_row(&row));
 	else
-		fail(c, rc, &why);
+		ly_api_no(c, rc, &why);
 }
 
 static void
-migrate_cancel(const struct call *c)
+migrate_cancel(const struct ly_api_call *c)
 {
-	struct ly_vm *vm = the_vm(c);
+	struct ly_vm *vm = ly_api_vm(c);
 	const char *no;
 	char id[LY_ID_TEXT];
 
@@ -618,16 +561,16 @@ migrate_cancel(const struct call *c)
 	if (no)
 		ly_api_fail(c->m, c->client, LY_REFUSED, no);
 	else
-		done(c, json_pack("{s:s}", "migration", id));
+		ly_api_yes(c, json_pack("{s:s}", "migration", id));
 }
 
 static void
-status(const struct call *c)
+status(const struct ly_api_call *c)
 {
-	done(c, ly_view_status(c->m));
+	ly_api_yes(c, ly_view_status(c->m));
 }
 
-static void (*const verbs[LY_VERBS])(const struct call *c) = {
+static ly_api_verb *const verbs[LY_VERBS] = {
 	[LY_DO_HOST_ADD] = host_add,
 	[LY_DO_HOST_LIST] = host_list,
 	[LY_DO_HOST_SHOW] = host_show,
@@ -645,12 +588,14 @@ static void (*const verbs[LY_VERBS])(const struct call *c) = {
 	[LY_DO_MIGRATE_SHOW] = migrate_show,
 	[LY_DO_MIGRATE_CANCEL] = migrate_cancel,
 	[LY_DO_STATUS] = status,
+	[LY_DO_AUDIT] = ly_api_audit,
+	[LY_DO_AUDIT_ACCEPT] = ly_api_audit_accept,
 };
 
 void
 ly_api_do(struct ly_manager *m, uint64_t client, const struct ly_api_request *r)
 {
-	struct call c = { .m = m, .client = client, .r = r };
+	struct ly_api_call c = { .m = m, .client = client, .r = r };
 
 	verbs[r->verb](&c);
 }

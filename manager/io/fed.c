@@ -80,6 +80,8 @@ went_up(struct ly_manager *m, struct ly_fed *f, struct ly_conn *c)
 	f->why[0] = '\0';
 	ly_log(LY_NOTICE, "site", "%s: its manager is connected", f->site);
 	ly_crl_tell_site(m, c);
+	f->head_back = false;
+	ly_record_tell(m, f, true);
 	for (uint32_t i = 0; (h = ly_roster_next_host(&m->roster, &i));)
 		if (strcmp(h->at.site, m->conf.site) == 0)
 			tell_host(f, h);
@@ -199,6 +201,8 @@ ly_fed_tick(struct ly_manager *m)
 		    strcmp(m->conf.site, f->site) < 0 &&
 		    uv_now(m->loop) >= f->dial_at)
 			dial(m, f);
+		if (f->conn)
+			ly_record_tell(m, f, false);
 	}
 }
 
@@ -300,6 +304,9 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *msg, void *arg,
 		return LY_OK;
 	case LY_CRL:
 		ly_crl_hear(m, f->site, &msg->crl);
+		return LY_OK;
+	case LY_HEAD:
+		ly_record_hear(m, f, &msg->head);
 		return LY_OK;
 	case LY_DONE:
 		ly_asks_done(m, c, &msg->done);

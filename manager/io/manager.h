@@ -61,6 +61,9 @@ struct ly_fed {
 	struct ly_conn *dialled;   /* not open yet */
 	uint64_t dial_at, wait_ms;
 	char why[LY_WHY_MAX]; /* it is not connected */
+	uint64_t head_at;     /* loop ms when it was last told our head */
+	uint64_t head_n;      /* ... which one */
+	bool head_back;	      /* its own has gone back, and we have said so */
 };
 
 struct ly_alarm_kept {

@@ -7,23 +7,13 @@
  * unless the store was put back, and a crash in between leaves it behind, which
  * is fine.
  */
-#include "manager/io/record.h"
-
 #include "lib/io/file.h"
-#include "manager/io/manager.h"
+#include "manager/io/record_int.h"
 
 #include <stdlib.h>
 
 #define HEAD_FILE_MAX 2048
 #define SIGNATURE "signature "
-
-struct ly_records {
-	struct ly_chain head;	 /* as in the store */
-	struct ly_head_row row;	 /* the same, signed */
-	struct ly_chain in_file; /* as in STATE/head */
-	char lost[LY_WHY_MAX];	 /* empty: it is whole */
-	bool open; /* read and believed; before that STATE/head is evidence */
-};
 
 const struct ly_chain *
 ly_record_head(const struct ly_manager *m)
@@ -35,6 +25,12 @@ const char *
 ly_record_lost(const struct ly_manager *m)
 {
 	return m->records->lost[0] ? m->records->lost : NULL;
+}
+
+const struct ly_head_row *
+ly_record_signed(const struct ly_manager *m)
+{
+	return &m->records->row;
 }
 
 /* ---- the head ---- */
@@ -455,15 +451,17 @@ begin_record(struct ly_manager *m, struct ly_why *why)
 	return ly_record_add(m, &ev, why);
 }
 
-static enum ly_rc
-note_loss(struct ly_manager *m, const struct ly_chain *known, const char *what,
-    struct ly_why *why)
+enum ly_rc
+ly_record_note_loss(struct ly_manager *m, const struct ly_chain *known,
+    const char *what, struct ly_why *why)
 {
-	char hash[65];
+	char name[LY_LOSS_NAME], hash[65];
 	struct ly_record_event ev = { .kind = LY_RECORD_LOSS,
 		.subject = "operator",
+		.name = name,
 		.text = what };
 
+	ly_loss_name(known, name);
 	ly_hex(known->hash, sizeof(known->hash), hash);
 	ev.details = json_pack("{s:I, s:s}", "events", (json_int_t)known->n,
 	    "hash", hash);
@@ -498,7 +496,7 @@ judge_file(struct ly_manager *m, const struct walk *w, enum ly_rc read,
 	ly_copy(cause, sizeof(cause), why->text);
 	if (!accept)
 		return ly_fail(why, rc, "%s; %s", cause, then);
-	return note_loss(m, &w->known, cause, why);
+	return ly_record_note_loss(m, &w->known, cause, why);
 }
 
 enum ly_rc

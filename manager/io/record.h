@@ -72,8 +72,24 @@ LY_MUST enum ly_rc ly_record_kept(struct ly_manager *m, const struct ly_id *mig,
 
 /* The last event's number and hash. */
 const struct ly_chain *ly_record_head(const struct ly_manager *m);
+/* The same, signed. */
+const struct ly_head_row *ly_record_signed(const struct ly_manager *m);
 /* NULL, or why nothing is recorded or issued, and what the operator can do. */
 const char *ly_record_lost(const struct ly_manager *m);
+
+/* The operator accepts what ly_record_lost() says. LY_REFUSED: nothing is. */
+LY_MUST enum ly_rc ly_record_accept(struct ly_manager *m, struct ly_why *why);
+
+/* ---- for fed.c ---- */
+
+struct ly_fed;
+struct ly_head_told;
+/* The head of ours, if it is due; on connect, always, and the newest of theirs
+ * that we know. */
+void ly_record_tell(struct ly_manager *m, struct ly_fed *f, bool connected);
+/* What that site's manager says of its own head, or of ours. */
+void ly_record_hear(struct ly_manager *m, struct ly_fed *f,
+    const struct ly_head_told *t);
 
 /* ---- for manager.c ---- */
 

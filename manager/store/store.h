@@ -85,15 +85,16 @@ struct ly_cert_row {
  * by this manager; another site's, as its manager told us; and what another
  * site's manager has told us of ours. */
 struct ly_head_row {
-	char key[LY_NAME_MAX]; /* the key: SITE, or "by.SITE" for the last */
-	char text[512];	       /* as ly_head_put() writes it */
-	char sig[192];	       /* of the text, DER in hex */
-	char told[3072];       /* the signed object that was heard, in hex */
+	char
+	    key[LY_NAME_MAX + 4]; /* the key: SITE, or "by.SITE" for the last */
+	char text[512];		  /* ours: as ly_head_put() writes it */
+	char sig[192];		  /* ours: of the text, DER in hex */
+	char told[5120]; /* the others: a signed struct ly_head, in hex */
 };
 
 /* The table of a kind, and the key of a row of it (text, for people). */
 const struct ly_message *ly_row_table(enum ly_row_kind kind);
-#define LY_KEY_MAX LY_NAME_MAX
+#define LY_KEY_MAX (LY_NAME_MAX + 4)
 void ly_row_key(enum ly_row_kind kind, const void *row, char out[LY_KEY_MAX]);
 
 /* A peer's words may not be UTF-8, and then they are not ours to repeat. */

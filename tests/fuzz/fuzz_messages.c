@@ -19,6 +19,7 @@ union any {
 	struct ly_arrived arrived;
 	struct ly_decided decided;
 	struct ly_destroyed destroyed;
+	struct ly_head head;
 };
 
 static const struct ly_message *
@@ -29,7 +30,7 @@ table(unsigned number)
 
 	static const struct ly_message *const stated[] = { &ly_call_message,
 		&ly_sent_message, &ly_arrived_message, &ly_decided_message,
-		&ly_destroyed_message };
+		&ly_destroyed_message, &ly_head_message };
 
 	if (number < LY_COUNT(kept))
 		return kept[number];

@@ -14,7 +14,7 @@
 static const struct ly_message *const sample_signed[] = { &ly_ticket_message,
 	&ly_token_message, &ly_record_message, &ly_call_message,
 	&ly_sent_message, &ly_arrived_message, &ly_decided_message,
-	&ly_destroyed_message };
+	&ly_destroyed_message, &ly_head_message };
 
 /* Room for any message, framed or signed. */
 union sample_any {
@@ -27,6 +27,7 @@ union sample_any {
 	struct ly_arrived arrived;
 	struct ly_decided decided;
 	struct ly_destroyed destroyed;
+	struct ly_head head;
 };
 
 static inline void
