@@ -12,6 +12,7 @@
 #include "lib/io/file.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -166,6 +167,21 @@ ly_api_fail(struct ly_manager *m, uint64_t client, enum ly_rc rc,
     const char *why)
 {
 	ly_api_final(m, client, failure(rc, why));
+}
+
+const char *
+ly_api_who(struct ly_manager *m, uint64_t client, char out[64])
+{
+	struct client *c = client ? find(m->api, client) : NULL;
+	struct ucred who;
+	socklen_t len = sizeof(who);
+	uv_os_fd_t fd;
+
+	ly_copy(out, 64, "somebody");
+	if (c && uv_fileno((uv_handle_t *)&c->pipe, &fd) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+		ly_print(out, 64, "uid %u", who.uid);
+	return out;
 }
 
 /* ---- in ---- */

@@ -2,6 +2,7 @@
 /* What each verb does. Those that must ask an agent answer later. */
 #include "manager/api/call.h"
 
+#include "lib/crypt/cert.h"
 #include "lib/io/ca.h"
 #include "lib/io/file.h"
 
@@ -59,6 +60,36 @@ ca_json(const struct ly_manager *m)
 
 /* ---- hosts ---- */
 
+static struct ly_record_event
+host_event(enum ly_record_kind kind, const char *spiffe, const char *text)
+{
+	return (struct ly_record_event){ .kind = kind,
+		.subject = spiffe,
+		.text = text };
+}
+
+/* The key it was certified with is its own for ever: nobody else is certified
+ * with it, under whatever name. */
+static enum ly_rc
+record_added(const struct ly_api_call *c, const struct ly_host_row *row,
+    const char *spiffe, const char *pem, struct ly_why *why)
+{
+	struct ly_cert_key key;
+	char spki[2 * sizeof(key.spki) + 1], who[64], text[256];
+	struct ly_record_event ev = host_event(LY_RECORD_HOST_ADDED, spiffe,
+	    text);
+	enum ly_rc rc = ly_cert_key(pem, strlen(pem), &key, why);
+
+	if (rc != LY_OK)
+		return rc;
+	ly_hex(key.spki, sizeof(key.spki), spki);
+	ly_print(text, sizeof(text),
+	    "%s adds host %s; its first certificate is signed",
+	    ly_api_who(c->m, c->client, who), row->name);
+	ev.name = spki;
+	return ly_record_put(c->m, LY_ROW_HOST, row, "host added", &ev, 1, why);
+}
+
 static void
 host_add(const struct ly_api_call *c)
 {
@@ -88,8 +119,7 @@ host_add(const struct ly_api_call *c)
 	if (rc == LY_OK)
 		rc = ly_crl_note_cert(m, row.name, pem, &why);
 	if (rc == LY_OK)
-		rc = ly_store_put(m->store, LY_ROW_HOST, &row, "host added",
-		    &why);
+		rc = record_added(c, &row, id, pem, &why);
 	if (rc == LY_OK)
 		rc = ly_roster_add_host(&m->roster, m->conf.site, row.name, &h,
 		    &why);
@@ -160,6 +190,8 @@ host_remove(const struct ly_api_call *c)
 	struct ly_host *h = ly_api_host(c, "host", true);
 	struct ly_conn *conn;
 	struct ly_vm *vm;
+	char spiffe[LY_SPIFFE_MAX], text[256], who[64];
+	struct ly_record_event ev;
 	struct ly_why why;
 	enum ly_rc rc = LY_OK;
 
@@ -175,9 +207,13 @@ host_remove(const struct ly_api_call *c)
 							       " at" :
 							       "may run at",
 			    h->at.name);
+	ly_spiffe_host(h->at.site, h->at.name, spiffe);
+	ly_print(text, sizeof(text), "%s removes host %s",
+	    ly_api_who(c->m, c->client, who), h->at.name);
+	ev = host_event(LY_RECORD_HOST_REMOVED, spiffe, text);
 	if (rc == LY_OK)
-		rc = ly_store_del(c->m->store, LY_ROW_HOST, h->at.name,
-		    "host removed", &why);
+		rc = ly_record_del(c->m, LY_ROW_HOST, h->at.name,
+		    "host removed", &ev, &why);
 	if (rc != LY_OK) {
 		ly_api_no(c, rc, &why);
 		return;
@@ -209,6 +245,14 @@ reason_of(const char *word, uint8_t *code, struct ly_why *why)
 	return ly_fail(why, LY_MALFORMED, "\"reason\" is one of: %s", list);
 }
 
+static const char *
+reason_word(const struct ly_api_call *c)
+{
+	const char *word = ly_api_text(c->r, "reason");
+
+	return word ? word : ly_revoke_reasons[0].word;
+}
+
 /* The VMs that lose their TPM by it: one alarm each, for `status`. */
 static json_t *
 stranded(struct ly_manager *m, const struct ly_host *h)
@@ -229,16 +273,25 @@ stranded(struct ly_manager *m, const struct ly_host *h)
 }
 
 static enum ly_rc
-save_revoked(struct ly_manager *m, struct ly_host *h, struct ly_why *why)
+save_revoked(const struct ly_api_call *c, struct ly_host *h, const char *reason,
+    struct ly_why *why)
 {
 	struct ly_host_row row;
-	enum ly_rc rc = ly_store_get(m->store, LY_ROW_HOST, h->at.name, &row,
+	char spiffe[LY_SPIFFE_MAX], text[256], who[64];
+	struct ly_record_event ev = host_event(LY_RECORD_HOST_REVOKED, spiffe,
+	    text);
+	enum ly_rc rc = ly_store_get(c->m->store, LY_ROW_HOST, h->at.name, &row,
 	    why);
 
 	if (rc != LY_OK)
 		return rc;
 	row.revoked = ly_now_s();
-	rc = ly_store_put(m->store, LY_ROW_HOST, &row, "host revoked", why);
+	ly_spiffe_host(h->at.site, h->at.name, spiffe);
+	ly_print(text, sizeof(text),
+	    "%s takes back the certificates of host %s: %.64s",
+	    ly_api_who(c->m, c->client, who), h->at.name, reason);
+	rc = ly_record_put(c->m, LY_ROW_HOST, &row, "host revoked", &ev, 1,
+	    why);
 	if (rc == LY_OK)
 		h->revoked = row.revoked;
 	return rc;
@@ -257,7 +310,7 @@ host_revoke(const struct ly_api_call *c)
 		return;
 	rc = reason_of(ly_api_text(c->r, "reason"), &reason, &why);
 	if (rc == LY_OK)
-		rc = save_revoked(c->m, h, &why);
+		rc = save_revoked(c, h, reason_word(c), &why);
 	if (rc == LY_OK)
 		rc = ly_crl_revoke(c->m, h->at.name, reason, &n, &why);
 	if (rc != LY_OK) {
@@ -283,6 +336,9 @@ site_trust(const struct ly_api_call *c)
 	char name[LY_NAME_MAX + 16], path[320];
 	uint8_t *old = NULL;
 	size_t old_len = 0;
+	struct ly_record_event ev = { .kind = LY_RECORD_SITE_TRUSTED,
+		.subject = row.site,
+		.text = "The CA of this site is believed from now on." };
 	struct ly_why why;
 	enum ly_rc rc;
 
@@ -307,7 +363,8 @@ site_trust(const struct ly_api_call *c)
 	}
 	free(old);
 	if (rc == LY_OK)
-		rc = ly_store_put(m->store, LY_ROW_PEER, &row, "trusted", &why);
+		rc = ly_record_put(m, LY_ROW_PEER, &row, "trusted", &ev, 1,
+		    &why);
 	if (rc == LY_OK)
 		rc = ly_fed_add(m, row.site, row.address, false, &why);
 	if (rc == LY_OK)
@@ -494,9 +551,10 @@ migrate(const struct ly_api_call *c)
 	bool wait = ly_api_bool(c->r, "wait");
 	struct ly_move *mv = NULL;
 	struct ly_why why;
-	char id[LY_ID_TEXT];
+	char id[LY_ID_TEXT], who[64];
 	enum ly_rc rc;
 
+	w.who = ly_api_who(c->m, c->client, who);
 	if (!w.vm)
 		return;
 	w.to = ly_api_host(c, "to", false);

@@ -129,6 +129,7 @@ struct ly_move {
 	uint8_t there;	     /* enum ly_vmstate_kind, as its destination says */
 	bool said;	     /* ... and it is no more waiting for it */
 	const char *refused; /* the last CANCEL or SUPERSEDE */
+	char who[64];	     /* asked for it */
 };
 
 struct ly_manager {
@@ -273,6 +274,7 @@ struct ly_move_wish {
 	struct ly_host *to;
 	uint64_t bandwidth;
 	uint32_t downtime_ms;
+	const char *who; /* asks, for the permanent record; NULL: we do */
 };
 /* What can be known before anybody is asked. */
 LY_MUST enum ly_rc ly_move_allowed(struct ly_manager *m,
@@ -319,6 +321,8 @@ void ly_api_tick(struct ly_api *api);
 /* Lines to a client, if it is still there; both take the reference. */
 void ly_api_event(struct ly_manager *m, uint64_t client, json_t *event);
 void ly_api_final(struct ly_manager *m, uint64_t client, json_t *answer);
+/* "uid 0": whose process the client is. */
+const char *ly_api_who(struct ly_manager *m, uint64_t client, char out[64]);
 void ly_api_fail(struct ly_manager *m, uint64_t client, enum ly_rc rc,
     const char *why);
 

@@ -67,7 +67,10 @@ save(struct ly_move *mv)
 	const struct ly_saga_rec *next = &mv->saga.next;
 	char id[LY_ID_TEXT], journal[512];
 	struct ly_mig_row row = mv->row;
+	struct ly_record_event ev[2];
+	struct ly_move_texts texts;
 	struct ly_why why = { "" };
+	size_t n;
 
 	row.state = next->state;
 	row.tell = next->tell;
@@ -78,7 +81,8 @@ save(struct ly_move *mv)
 	row.changed = ly_now_ms();
 	ly_print(journal, sizeof(journal), "%s %s%s%s", row.vm_name,
 	    ly_saga_state_name(row.state), row.why[0] ? ": " : "", row.why);
-	if (ly_store_put(mv->m->store, LY_ROW_MIG, &row, journal, &why) !=
+	n = ly_move_events(mv, &row, ev, &texts);
+	if (ly_record_put(mv->m, LY_ROW_MIG, &row, journal, ev, n, &why) !=
 	    LY_OK) {
 		ly_log(LY_ERROR, "migration",
 		    "%s (%s): not written, so not "
@@ -314,6 +318,7 @@ ly_move_begin(struct ly_manager *m, const struct ly_move_wish *w,
 	ly_copy(mv->row.to_host, LY_NAME_MAX, w->to->at.name);
 	mv->row.bandwidth = w->bandwidth;
 	mv->row.downtime_ms = w->downtime_ms;
+	ly_copy(mv->who, sizeof(mv->who), w->who ? w->who : "");
 	mv->row.started = ly_now_ms();
 	mv->watcher[0] = watcher;
 	ly_saga_init(&mv->saga, false);

@@ -29,4 +29,14 @@ void ly_move_say(struct ly_move *mv, json_t *event);
 void ly_move_answer(struct ly_move *mv);
 json_t *ly_move_progress_json(const struct ly_progress *p);
 
+/* ---- move_record.c ---- */
+
+/* Lives until the events are written. */
+struct ly_move_texts {
+	char text[512], subject[LY_SPIFFE_MAX];
+};
+/* What the record has to say when the row becomes `next`; how many. */
+size_t ly_move_events(const struct ly_move *mv, const struct ly_mig_row *next,
+    struct ly_record_event ev[2], struct ly_move_texts *t);
+
 #endif

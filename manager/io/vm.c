@@ -196,6 +196,27 @@ begin(struct ly_manager *m, enum job_kind kind, uint64_t client,
 	return j;
 }
 
+/* What has happened to the VM at `host`, for the permanent record. */
+static void
+record(const struct job *j, enum ly_record_kind kind,
+    const struct ly_place *host, const char *what)
+{
+	const struct ly_vm *vm = vm_of(j);
+	char spiffe[LY_SPIFFE_MAX], text[256], at[LY_PLACE_TEXT], who[64];
+	struct ly_record_event ev = { .kind = kind,
+		.subject = spiffe,
+		.vm = vm->id,
+		.text = text };
+
+	ly_spiffe_host(host->site, host->name, spiffe);
+	ly_print(text, sizeof(text), "%s %s at %s, epoch %llu, for %s",
+	    vm->name, what, ly_place_text(host, at),
+	    (unsigned long long)vm->epoch, ly_api_who(j->m, j->client, who));
+	ev.details = json_pack("{s:s, s:s, s:I}", "vm_name", vm->name, "tpm",
+	    vm->tpm, "epoch", (json_int_t)vm->epoch);
+	ly_record_note(j->m, &ev);
+}
+
 /* ---- add: the row is there already, not bound ---- */
 
 static void
@@ -234,6 +255,7 @@ on_bound(struct ly_manager *m, void *arg, const struct ly_done *d)
 		end_bad(j, LY_OUTSIDE, why.text);
 		return;
 	}
+	record(j, LY_RECORD_VM_CREATED, &home, "is bound to a TPM");
 	end(j, good(j));
 }
 
@@ -267,6 +289,8 @@ on_started(struct ly_manager *m, void *arg, const struct ly_done *d)
 	vm->state = LY_VM_RUNNING;
 	if (ly_vm_save(m, vm, NULL, "started", NULL) != LY_OK)
 		vm->unsaved = true; /* the home has it right; ours follows */
+	record(j, LY_RECORD_EPOCH_CHANGED, &j->to, "was granted its TPM");
+	record(j, LY_RECORD_VM_STARTED, &j->to, "was started");
 	end(j, good(j));
 }
 
@@ -461,6 +485,7 @@ on_stopped(struct ly_manager *m, void *arg, const struct ly_done *d)
 	vm->known = true;
 	if (ly_vm_save(m, vm, NULL, "stopped", NULL) != LY_OK)
 		vm->unsaved = true;
+	record(j, LY_RECORD_VM_STOPPED, &at, "was stopped");
 	end(j, good(j));
 }
 
@@ -508,6 +533,7 @@ on_unbound(struct ly_manager *m, void *arg, const struct ly_done *d)
 		end_bad(j, LY_OUTSIDE, why.text);
 		return;
 	}
+	record(j, LY_RECORD_VM_REMOVED, &vm->home, "is no more bound to a TPM");
 	ly_roster_drop_vm(&m->roster, vm);
 	end(j, json_pack("{s:b}", "ok", 1));
 }
