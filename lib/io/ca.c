@@ -5,9 +5,8 @@
  * against its CA before it is handed out, so that a CA asked to sign for
  * another site refuses here and not at every peer.
  */
-#include "lib/io/ca.h"
+#include "lib/io/ca_int.h"
 
-#include "lib/io/crl.h"
 #include "lib/io/file.h"
 #include "lib/io/hostcert.h"
 #include "lib/wire/message.h"
@@ -30,12 +29,10 @@ LY_AUTO_FOR(X509_free, X509)
 LY_AUTO_FOR(X509_REQ_free, X509_REQ)
 LY_AUTO_FOR(EVP_PKEY_free, EVP_PKEY)
 LY_AUTO_FOR(X509_STORE_free, X509_STORE)
-LY_AUTO_FOR(X509_CRL_free, X509_CRL)
-LY_AUTO_FOR(X509_REVOKED_free, X509_REVOKED)
 LY_AUTO_FOR(X509_STORE_CTX_free, X509_STORE_CTX)
 
-static enum ly_rc
-ssl_fail(struct ly_why *why, const char *what)
+enum ly_rc
+ly_ca_fail(struct ly_why *why, const char *what)
 {
 	const char *text = ERR_reason_error_string(ERR_peek_last_error());
 
@@ -56,7 +53,7 @@ write_key(EVP_PKEY *key, const char *path, struct ly_why *why)
 
 	if (!bio ||
 	    !PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL))
-		return ssl_fail(why, path);
+		return ly_ca_fail(why, path);
 	len = BIO_get_mem_data(bio, &at);
 	rc = ly_file_write(path, at, (size_t)len, 0600, why);
 	ly_wipe(at, (size_t)len);
@@ -219,7 +216,7 @@ ly_ca_make(const char *site, const char *key_file, const char *cert_file,
 	key = EVP_EC_gen("P-256");
 	if (!key || !cert || !bio || !fill_ca(cert, key, site, days) ||
 	    !PEM_write_bio_X509(bio, cert))
-		return ssl_fail(why, "CA certificate");
+		return ly_ca_fail(why, "CA certificate");
 	rc = write_key(key, key_file, why);
 	if (rc != LY_OK)
 		return rc;
@@ -269,7 +266,7 @@ ly_ca_request(const char *spiffe, const char *key_file, char **pem,
 		return rc;
 	if (!key || !req || !bio || !fill_request(req, key, &who) ||
 	    !PEM_write_bio_X509_REQ(bio, req))
-		return ssl_fail(why, "certificate request");
+		return ly_ca_fail(why, "certificate request");
 	rc = text_of(bio, &text, why);
 	if (rc != LY_OK)
 		return rc;
@@ -283,20 +280,15 @@ ly_ca_request(const char *spiffe, const char *key_file, char **pem,
 
 /* ---- signing ---- */
 
-struct ca {
-	EVP_PKEY *key;
-	X509 *cert;
-};
-
-static void
-ca_fini(struct ca *ca)
+void
+ly_ca_shut(struct ly_ca *ca)
 {
 	EVP_PKEY_free(ca->key);
 	X509_free(ca->cert);
 }
 
-static enum ly_rc
-ca_read(struct ca *ca, const char *key_file, const char *cert_file,
+enum ly_rc
+ly_ca_open(struct ly_ca *ca, const char *key_file, const char *cert_file,
     struct ly_why *why)
 {
 	BIO *bio;
@@ -307,14 +299,14 @@ ca_read(struct ca *ca, const char *key_file, const char *cert_file,
 	ca->key = PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"");
 	BIO_free_all(bio);
 	if (!ca->key)
-		return ssl_fail(why, key_file);
+		return ly_ca_fail(why, key_file);
 	rc = slurp(cert_file, &bio, why);
 	if (rc != LY_OK)
 		return rc;
 	ca->cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 	BIO_free_all(bio);
 	if (!ca->cert)
-		return ssl_fail(why, cert_file);
+		return ly_ca_fail(why, cert_file);
 	if (!X509_check_private_key(ca->cert, ca->key)) {
 		ERR_clear_error();
 		return ly_fail(why, LY_REFUSED, "%s: not the key of %s",
@@ -357,6 +349,41 @@ key_of_request(const char *pem, EVP_PKEY **out, struct ly_why *why)
 	return LY_OK;
 }
 
+enum ly_rc
+ly_ca_read_request(const uint8_t *der, size_t len, char **pem, uint8_t spki[32],
+    struct ly_why *why)
+{
+	LY_AUTO(X509_REQ_free)
+	X509_REQ *req = d2i_X509_REQ(NULL, &der, (long)ly_min(len, FILE_MOST));
+	LY_AUTO(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
+	LY_AUTO(EVP_PKEY_free) EVP_PKEY *key = NULL;
+	uint8_t *info = NULL;
+	enum ly_rc rc;
+	char *text;
+	int n;
+
+	ERR_clear_error();
+	if (!req)
+		return ly_fail(why, LY_MALFORMED, "not a certificate request");
+	if (!bio || !PEM_write_bio_X509_REQ(bio, req))
+		return ly_ca_fail(why, "certificate request");
+	rc = text_of(bio, &text, why);
+	if (rc != LY_OK)
+		return rc;
+	rc = key_of_request(text, &key, why);
+	n = rc == LY_OK ? i2d_PUBKEY(key, &info) : 0;
+	if (rc == LY_OK && n <= 0)
+		rc = ly_ca_fail(why, "certificate request");
+	if (rc == LY_OK)
+		ly_sha256(info, (size_t)n, spki);
+	OPENSSL_free(info);
+	if (rc == LY_OK)
+		*pem = text;
+	else
+		free(text);
+	return rc;
+}
+
 /* What a certificate is to say. */
 struct leaf {
 	EVP_PKEY *key;
@@ -367,7 +394,7 @@ struct leaf {
 };
 
 static bool
-fill_leaf(X509 *cert, const struct ca *ca, const struct leaf *l)
+fill_leaf(X509 *cert, const struct ly_ca *ca, const struct leaf *l)
 {
 	char san[LY_SPIFFE_MAX + 8];
 	const struct ext ext[] = {
@@ -404,7 +431,7 @@ verify_leaf(X509 *leaf, X509 *ca, const struct leaf *l, const char *file,
 
 	if (!store || !vc || !X509_STORE_add_cert(store, ca) ||
 	    !X509_STORE_CTX_init(vc, store, leaf, NULL))
-		return ssl_fail(why, file);
+		return ly_ca_fail(why, file);
 	X509_STORE_CTX_set_flags(vc, X509_V_FLAG_X509_STRICT);
 	X509_STORE_CTX_set_purpose(vc, l->purpose);
 	if (X509_verify_cert(vc) == 1)
@@ -416,7 +443,7 @@ verify_leaf(X509 *leaf, X509 *ca, const struct leaf *l, const char *file,
 }
 
 static enum ly_rc
-sign_with(const struct ca *ca, const char *ca_cert, const struct leaf *l,
+sign_with(const struct ly_ca *ca, const char *ca_cert, const struct leaf *l,
     char **pem, struct ly_why *why)
 {
 	LY_AUTO(X509_free) X509 *cert = X509_new();
@@ -425,7 +452,7 @@ sign_with(const struct ca *ca, const char *ca_cert, const struct leaf *l,
 
 	if (!cert || !bio || !fill_leaf(cert, ca, l) ||
 	    !PEM_write_bio_X509(bio, cert))
-		return ssl_fail(why, "certificate");
+		return ly_ca_fail(why, "certificate");
 	rc = verify_leaf(cert, ca->cert, l, ca_cert, why);
 	return rc == LY_OK ? text_of(bio, pem, why) : rc;
 }
@@ -434,16 +461,16 @@ static enum ly_rc
 sign_leaf(const char *ca_key, const char *ca_cert, const struct leaf *l,
     char **pem, struct ly_why *why)
 {
-	struct ca ca = { 0 };
+	struct ly_ca ca = { 0 };
 	enum ly_rc rc = LY_OK;
 
 	if (l->seconds == 0)
 		rc = ly_fail(why, LY_REFUSED, "a certificate for 0 seconds");
 	if (rc == LY_OK)
-		rc = ca_read(&ca, ca_key, ca_cert, why);
+		rc = ly_ca_open(&ca, ca_key, ca_cert, why);
 	if (rc == LY_OK)
 		rc = sign_with(&ca, ca_cert, l, pem, why);
-	ca_fini(&ca);
+	ly_ca_shut(&ca);
 	return rc;
 }
 
@@ -540,141 +567,4 @@ ly_ca_sign_ak(const char *ca_key, const char *ca_cert, const uint8_t x[32],
 		.purpose = X509_PURPOSE_ANY,
 		.seconds = seconds },
 	    pem, why);
-}
-
-/* ---- revoking ---- */
-
-enum ly_rc
-ly_ca_read_leaf(const char *pem, char serial[LY_SERIAL_TEXT],
-    uint64_t *not_after, struct ly_why *why)
-{
-	LY_AUTO(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
-	LY_AUTO(X509_free)
-	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-	BIGNUM *n;
-	char *hex;
-	bool good;
-
-	if (!cert)
-		return ssl_fail(why, "certificate");
-	n = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
-	hex = n ? BN_bn2hex(n) : NULL;
-	good = hex && ly_copy(serial, LY_SERIAL_TEXT, hex);
-	OPENSSL_free(hex);
-	BN_free(n);
-	*not_after = ly_asn1_seconds(X509_get0_notAfter(cert));
-	return good ? LY_OK : ssl_fail(why, "serial number");
-}
-
-static bool
-set_reason(X509_REVOKED *entry, int reason)
-{
-	ASN1_ENUMERATED *e = ASN1_ENUMERATED_new();
-	bool ok = e && ASN1_ENUMERATED_set(e, reason) &&
-	    X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, e, 0, 0) == 1;
-
-	ASN1_ENUMERATED_free(e);
-	return ok;
-}
-
-static bool
-add_revoked(X509_CRL *crl, const struct ly_revoked *r)
-{
-	LY_AUTO(X509_REVOKED_free) X509_REVOKED *entry = X509_REVOKED_new();
-	ASN1_TIME *when = ASN1_TIME_set(NULL, (time_t)r->when);
-	ASN1_INTEGER *serial = NULL;
-	BIGNUM *n = NULL;
-	bool ok;
-
-	if (BN_hex2bn(&n, r->serial) > 0)
-		serial = BN_to_ASN1_INTEGER(n, NULL);
-	/* "unspecified" is said by saying nothing (RFC 5280, 5.3.1). */
-	ok = entry && when && serial &&
-	    X509_REVOKED_set_serialNumber(entry, serial) &&
-	    X509_REVOKED_set_revocationDate(entry, when) &&
-	    (!r->reason || set_reason(entry, r->reason)) &&
-	    X509_CRL_add0_revoked(crl, entry);
-	if (ok)
-		(void)ly_take(entry);
-	ASN1_INTEGER_free(serial);
-	ASN1_TIME_free(when);
-	BN_free(n);
-	return ok;
-}
-
-static bool
-set_number(X509_CRL *crl, uint64_t number)
-{
-	ASN1_INTEGER *n = ASN1_INTEGER_new();
-	bool ok = n && ASN1_INTEGER_set_uint64(n, number) &&
-	    X509_CRL_add1_ext_i2d(crl, NID_crl_number, n, 0, 0) == 1;
-
-	ASN1_INTEGER_free(n);
-	return ok;
-}
-
-static bool
-set_authority(X509_CRL *crl, const struct ca *ca)
-{
-	X509V3_CTX v3;
-	X509_EXTENSION *e;
-	bool ok;
-
-	X509V3_set_ctx(&v3, ca->cert, NULL, NULL, crl, 0);
-	e = X509V3_EXT_conf_nid(NULL, &v3, NID_authority_key_identifier,
-	    "keyid:always");
-	ok = e && X509_CRL_add_ext(crl, e, -1);
-	X509_EXTENSION_free(e);
-	return ok;
-}
-
-static bool
-fill_crl(X509_CRL *crl, const struct ca *ca, const struct ly_revoked *list,
-    size_t n, uint64_t number, uint64_t seconds)
-{
-	time_t now = time(NULL);
-	ASN1_TIME *t = ASN1_TIME_adj(NULL, now, 0, -SKEW_S);
-	bool ok = t && X509_CRL_set_version(crl, X509_CRL_VERSION_2) &&
-	    X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->cert)) &&
-	    X509_CRL_set1_lastUpdate(crl, t) &&
-	    ASN1_TIME_adj(t, now, (int)(seconds / 86400),
-		(long)(seconds % 86400)) &&
-	    X509_CRL_set1_nextUpdate(crl, t) && set_authority(crl, ca) &&
-	    set_number(crl, number);
-
-	ASN1_TIME_free(t);
-	for (size_t i = 0; ok && i < n; i++)
-		ok = add_revoked(crl, &list[i]);
-	return ok && X509_CRL_sort(crl) &&
-	    X509_CRL_sign(crl, ca->key, EVP_sha256());
-}
-
-enum ly_rc
-ly_ca_crl(const char *ca_key, const char *ca_cert,
-    const struct ly_revoked *list, size_t n, uint64_t number, uint64_t seconds,
-    uint8_t **der, size_t *len, struct ly_why *why)
-{
-	LY_AUTO(X509_CRL_free) X509_CRL *crl = X509_CRL_new();
-	struct ca ca = { 0 };
-	unsigned char *out = NULL;
-	enum ly_rc rc = ca_read(&ca, ca_key, ca_cert, why);
-	int size;
-
-	if (rc == LY_OK &&
-	    (!crl || !fill_crl(crl, &ca, list, n, number, seconds)))
-		rc = ssl_fail(why, "CRL");
-	ca_fini(&ca);
-	if (rc != LY_OK)
-		return rc;
-	size = i2d_X509_CRL(crl, NULL);
-	if (size > (int)LY_CRL_MAX)
-		return ly_fail(why, LY_FULL,
-		    "%zu revoked certificates: a list over %u bytes", n,
-		    LY_CRL_MAX);
-	*der = size > 0 ? malloc((size_t)size) : NULL;
-	if (!*der)
-		return ly_fail(why, LY_OUTSIDE, "no memory");
-	out = *der;
-	*len = (size_t)i2d_X509_CRL(crl, &out);
-	return LY_OK;
 }

@@ -35,6 +35,10 @@ LY_MUST enum ly_rc ly_ca_sign_host(const char *ca_key, const char *ca_cert,
 LY_MUST enum ly_rc ly_ca_sign_ak(const char *ca_key, const char *ca_cert,
     const uint8_t x[32], const uint8_t y[32], const struct ly_peer *host,
     uint64_t seconds, char **pem, struct ly_why *why);
+/* A request in DER as PEM text (free()), and the SHA-256 of the key in it
+ * (SubjectPublicKeyInfo). Signed by that key; P-256. */
+LY_MUST enum ly_rc ly_ca_read_request(const uint8_t *der, size_t len,
+    char **pem, uint8_t spki[32], struct ly_why *why);
 /* What must be kept of a certificate to revoke it one day. */
 LY_MUST enum ly_rc ly_ca_read_leaf(const char *pem, char serial[LY_SERIAL_TEXT],
     uint64_t *not_after, struct ly_why *why);
