@@ -97,11 +97,13 @@ typedef void ly_keys_sealed(void *arg, enum ly_rc rc, const char *why,
  * within the call; the seal is good until the migration is over. */
 void ly_keys_send(struct ly_keys *k, const struct ly_sent *sent,
     ly_keys_sealed *told, void *arg);
-/* The destination: is this the FIN of what has come? `sum` is its own; `token`
- * the SHA-256 of the token it was given. LY_REFUSED says what is not so. */
+/* The destination: is this the FIN of what has come? `sum` is its own. LY_REFUSED
+ * says what is not so. */
 LY_MUST enum ly_rc ly_keys_check(struct ly_keys *k, const struct ly_fin *fin,
-    const struct ly_lanes_sum *sum, const uint8_t token[32],
-    struct ly_why *why);
+    const struct ly_lanes_sum *sum, struct ly_why *why);
+/* After that: is this the token which the source says it has sent? */
+LY_MUST enum ly_rc ly_keys_token(struct ly_keys *k, const struct ly_id *mig,
+    struct ly_bytes token, struct ly_why *why);
 /* The destination, when the home has granted it: signs ARRIVED for READY. Its
  * keys are gone then. Borrowed until the migration is over. */
 struct ly_bytes ly_keys_arrive(struct ly_keys *k,
