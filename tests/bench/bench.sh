@@ -10,7 +10,7 @@
 #			lanyard if there is a file to start it)
 #	BENCH_OURS	that file (default: path_lanyard.sh beside this one)
 #	BENCH_ONLY	which measurements: latency pinned commands idle bulk wan
-#			survive migrate commit
+#			survive migrate commit appraise
 #	BENCH_KEEP=1	leave the scratch directory, with all samples and logs
 #
 # A path is a start function (lib.sh) and its name in PATHS; a measurement is a
@@ -33,7 +33,7 @@ if [ -f "$BENCH_OURS" ]; then
 	MIGRATE=migrate
 fi
 PATHS=${BENCH_PATHS:-$PATHS}
-ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan survive ${MIGRATE:-} commit}
+ONLY=${BENCH_ONLY:-latency pinned commands idle bulk wan survive ${MIGRATE:-} commit appraise}
 OURS=lanyard
 
 # NAME|UNIT|BETTER|PEER|RULE|NUMBER, as rows_json has it
@@ -64,6 +64,9 @@ migration_gap_ms|ms|low|qemu_tcp|none|'
 # What a home pays before it may tell of a lease, beside a plain synced file.
 COMMITS='commit_1|ms|low|plain|fixed|5
 commit_65536|ms|low|plain|peer|2'
+
+# Hosts' quotes judged on one core, beside the bare signature.
+QUOTES='quotes_1core|1/s|high|bare|peer|0.5'
 
 if [ -n "${BENCH_QUICK:-}" ]; then
 	LATENCY_ROUNDS=3 LATENCY_N=3000
@@ -301,6 +304,21 @@ measure_commit() {
 	kill_all "$commit_tpm"
 }
 
+# A host's evidence, from its bytes to the verdict.
+measure_appraise() {
+	say "hosts' quotes judged, one core"
+	for r in 1 2 3; do
+		if ! timeout 60 "$BIN/appraise" 1 >"$T/appraise" \
+		    2>>"$T/appraise.log"; then
+			say "appraise: $(tail -n 1 "$T/appraise.log")"
+			failures=$((failures + 1))
+			return
+		fi
+		sample quotes_1core "$OURS" "$r" "$(field ours <"$T/appraise")"
+		sample quotes_1core bare "$r" "$(field bare <"$T/appraise")"
+	done
+}
+
 # What a command costs more when the process that carries it may be killed at
 # any instruction: ours, with a keeper beside it, and a shim in front of it. On
 # one core, as in measure_pinned.
@@ -341,8 +359,10 @@ printf '%s\n' 'p50|us' 'p99|us' 'p50_1core|us' 'survive|us' "$TARGETS" 'cpu_100k
 [ -z "${MIGRATE:-}" ] ||
     printf '%s\n' "$MOVES" | paths_table "$MIGRATE_PEERS $OURS"
 printf '%s\n' "$COMMITS" | paths_table "plain $OURS"
+printf '%s\n' "$QUOTES" | paths_table "bare $OURS"
 echo
-printf '%s\n' "$TARGETS" "$MOVES" "$COMMITS" | rows_json "$OURS" >"$BUILD/bench.json"
+printf '%s\n' "$TARGETS" "$MOVES" "$COMMITS" "$QUOTES" |
+    rows_json "$OURS" >"$BUILD/bench.json"
 json_table <"$BUILD/bench.json"
 if [ "$failures" != 0 ]; then
 	say "$failures measurements failed"

@@ -11,6 +11,8 @@
 #include "lib/attest/policy.h"
 #include "lib/attest/quote.h"
 
+#include <stdlib.h>
+
 struct fake_chip {
 	uint8_t ak_secret[32], sk_secret[32], ek_secret[32];
 	struct ly_tpm_key ak, sk, ek;
