@@ -124,6 +124,10 @@ LY_MUST enum ly_rc ly_identity_vouch(const struct ly_identity *ids,
  */
 LY_MUST enum ly_rc ly_sign_text(struct ly_identity *ids, const char *text,
     uint8_t sig[LY_SIG_DER_MAX], size_t *sig_len, struct ly_why *why);
+/* LY_REFUSED unless the key of this certificate has; whom it belongs to, and
+ * whether it is believed, is the caller's to know. */
+LY_MUST enum ly_rc ly_check_text(const char *cert_pem, const char *text,
+    size_t len, const uint8_t *sig, size_t sig_len, struct ly_why *why);
 /* LY_REFUSED unless our own key has signed it. */
 LY_MUST enum ly_rc ly_check_own_text(struct ly_identity *ids, const char *text,
     size_t len, const uint8_t *sig, size_t sig_len, struct ly_why *why);

@@ -7,6 +7,7 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 
 #define SIG_MOST LY_SIG_DER_MAX
 
@@ -146,19 +147,46 @@ ly_sign_text(struct ly_identity *ids, const char *text,
 	return LY_OK;
 }
 
+static enum ly_rc
+check_text(EVP_PKEY *key, const char *text, size_t len, const uint8_t *sig,
+    size_t sig_len)
+{
+	LY_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *md = EVP_MD_CTX_new();
+
+	if (md && key &&
+	    EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL, key) == 1 &&
+	    EVP_DigestVerify(md, sig, sig_len, (const uint8_t *)text, len) == 1)
+		return LY_OK;
+	ERR_clear_error();
+	return LY_REFUSED;
+}
+
 enum ly_rc
 ly_check_own_text(struct ly_identity *ids, const char *text, size_t len,
     const uint8_t *sig, size_t sig_len, struct ly_why *why)
 {
-	LY_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *md = EVP_MD_CTX_new();
-
-	if (!md ||
-	    EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL,
-		ids->keys->key) != 1 ||
-	    EVP_DigestVerify(md, sig, sig_len, (const uint8_t *)text, len) !=
-		1) {
-		ERR_clear_error();
+	if (check_text(ids->keys->key, text, len, sig, sig_len) != LY_OK)
 		return ly_fail(why, LY_REFUSED, "not signed by our own key");
+	return LY_OK;
+}
+
+enum ly_rc
+ly_check_text(const char *cert_pem, const char *text, size_t len,
+    const uint8_t *sig, size_t sig_len, struct ly_why *why)
+{
+	BIO *bio = BIO_new_mem_buf(cert_pem, -1);
+	LY_AUTO(X509_free) X509 *cert = NULL;
+
+	if (bio)
+		cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	BIO_free(bio);
+	if (!cert) {
+		ERR_clear_error();
+		return ly_fail(why, LY_MALFORMED, "no certificate");
 	}
+	if (check_text(X509_get0_pubkey(cert), text, len, sig, sig_len) !=
+	    LY_OK)
+		return ly_fail(why, LY_REFUSED,
+		    "not signed by the key of that certificate");
 	return LY_OK;
 }

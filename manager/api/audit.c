@@ -117,8 +117,9 @@ ly_api_audit(const struct ly_api_call *c)
 		return;
 	}
 	ly_api_yes(c,
-	    json_pack("{s:o, s:I, s:o, s:o}", "lines", p.lines, "next",
-		(json_int_t)p.next, "head", head_json(c->m), "lost",
+	    json_pack("{s:o, s:I, s:o, s:o, s:o}", "lines", p.lines, "next",
+		(json_int_t)p.next, "head", head_json(c->m), "witnesses",
+		ly_record_witnesses(c->m), "lost",
 		lost ? json_string(lost) : json_null()));
 }
 

@@ -74,6 +74,9 @@ LY_MUST enum ly_rc ly_record_kept(struct ly_manager *m, const struct ly_id *mig,
 const struct ly_chain *ly_record_head(const struct ly_manager *m);
 /* The same, signed. */
 const struct ly_head_row *ly_record_signed(const struct ly_manager *m);
+/* A list of {site, events, hash, when}: what other sites have signed to have
+ * seen of it. */
+json_t *ly_record_witnesses(struct ly_manager *m);
 /* NULL, or why nothing is recorded or issued, and what the operator can do. */
 const char *ly_record_lost(const struct ly_manager *m);
 

@@ -239,7 +239,10 @@ ly_record_hear(struct ly_manager *m, struct ly_fed *f,
 		hear_ours(m, f, &h);
 	} else if (rc == LY_OK && strcmp(signer.site, f->site) == 0 && ours) {
 		ly_print(by, sizeof(by), "by.%s", f->site);
-		rc = keep(m, by, t->head, &why);
+		rc = ours_still(m, &h) ?
+		    keep(m, by, t->head, &why) :
+		    ly_fail(&why, LY_REFUSED,
+			"it signs a head of ours that never was");
 	} else if (rc == LY_OK && strcmp(signer.site, f->site) == 0) {
 		hear_theirs(m, f, &h, t->head);
 	}
@@ -247,6 +250,33 @@ ly_record_hear(struct ly_manager *m, struct ly_fed *f,
 		return;
 	ly_place_set(&at, f->site, "manager");
 	ly_manager_alarm(m, &at, "", why.text);
+}
+
+json_t *
+ly_record_witnesses(struct ly_manager *m)
+{
+	json_t *list = json_array();
+	char by[LY_NAME_MAX + 4], hash[65];
+	struct ly_peer signer;
+	struct object o;
+	struct ly_head h;
+
+	for (unsigned i = 0; i < m->feds_n; i++) {
+		const char *site = m->feds[i].site;
+
+		ly_print(by, sizeof(by), "by.%s", site);
+		if (kept(m, by, &o, NULL) != LY_OK ||
+		    read_head(m, m->conf.site, (struct ly_bytes){ o.at, o.len },
+			&h, &signer, NULL) != LY_OK ||
+		    strcmp(signer.site, site) != 0)
+			continue;
+		ly_hex(h.hash, sizeof(h.hash), hash);
+		json_array_append_new(list,
+		    json_pack("{s:s, s:I, s:s, s:I}", "site", site, "events",
+			(json_int_t)h.n, "hash", hash, "when",
+			(json_int_t)h.when));
+	}
+	return list;
 }
 
 enum ly_rc

@@ -175,8 +175,13 @@ static struct job *
 begin(struct ly_manager *m, enum job_kind kind, uint64_t client,
     struct ly_vm *vm)
 {
+	const char *lost = ly_record_lost(m);
 	struct job *j;
 
+	if (lost && kind != SHOW && kind != STOP) {
+		ly_api_fail(m, client, LY_REFUSED, lost);
+		return NULL;
+	}
 	if (kind != SHOW && vm->busy) {
 		ly_api_fail(m, client, LY_BUSY,
 		    "something else is being done to this VM");
