@@ -316,6 +316,16 @@ pin(struct keys *k, const char *dir, const char *file, struct ly_why *why)
 	return rc;
 }
 
+/* SITE.policy.pem is no CA: lib/io/approvals.h. */
+static bool
+is_policy_key(const char *file, size_t n)
+{
+	static const char end[] = ".policy.pem";
+	size_t m = strlen(end);
+
+	return n > m && strcmp(file + n - m, end) == 0;
+}
+
 static enum ly_rc
 pin_all(struct keys *k, const char *dir, struct ly_why *why)
 {
@@ -330,7 +340,8 @@ pin_all(struct keys *k, const char *dir, struct ly_why *why)
 		size_t n = strlen(e->d_name);
 
 		if (n > 4 && e->d_name[0] != '.' &&
-		    strcmp(e->d_name + n - 4, ".pem") == 0)
+		    strcmp(e->d_name + n - 4, ".pem") == 0 &&
+		    !is_policy_key(e->d_name, n))
 			rc = pin(k, dir, e->d_name, why);
 	}
 	closedir(d);

@@ -339,6 +339,7 @@ TEST(a_trust_directory_with_a_stranger_in_it_is_an_error)
 	load_says(LY_REFUSED, "not a site's name");
 	unlink(site_path("trust/Bad Name.pem"));
 	put("trust/README", "not looked at");
+	put("trust/east.policy.pem", "a key, of no CA");
 	site_copy(site_path("x.pem"), site_path("trust/south.pem"));
 	load_says(LY_REFUSED, "south.pem: not a self-signed CA");
 	unlink(site_path("trust/south.pem"));
