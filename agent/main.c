@@ -3,6 +3,7 @@
  * lanyard-agent: one per host. It is home for the VMs whose TPM is in this
  * host, and away for those that run here; see agent/io/agent.h for its rooms.
  */
+#include "agent/io/approved.h"
 #include "agent/io/control.h"
 #include "agent/io/distrust.h"
 #include "agent/io/homes.h"
@@ -253,6 +254,8 @@ open_all(struct ly_agent *a, struct ly_why *why)
 	if (rc == LY_OK)
 		rc = ly_homes_open(a, &a->homes, why);
 	if (rc == LY_OK)
+		rc = ly_approved_open(a, why);
+	if (rc == LY_OK)
 		rc = ly_links_open(a, &a->links, why);
 	if (rc == LY_OK)
 		rc = ly_vms_open(a, &a->vms, why);
@@ -338,6 +341,7 @@ run(struct ly_agent *a)
 	ly_notify("READY=1");
 	uv_run(a->loop, UV_RUN_DEFAULT);
 	ly_tss_close(a->tss);
+	ly_approved_close(a);
 	ly_identity_free(a->ids);
 	return 0;
 }

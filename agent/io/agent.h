@@ -55,6 +55,7 @@ struct ly_vms;
 struct ly_control;
 struct ly_distrust;
 struct ly_tss;
+struct ly_approvals;
 
 struct ly_agent {
 	uv_loop_t *loop;
@@ -71,6 +72,7 @@ struct ly_agent {
 	struct ly_vms *vms;
 	struct ly_control *control;
 	struct ly_distrust *distrust;
+	struct ly_approvals *approvals; /* approved.h */
 };
 
 /* conf.c: reads FILE into `conf`; ly_agent_conf_say prints it back. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/io/control.h"
 
+#include "agent/io/approved.h"
 #include "agent/io/distrust.h"
 #include "agent/io/homes.h"
 #include "agent/io/vms.h"
@@ -144,6 +145,12 @@ hear_crl(struct ly_control *c, const union ly_any *m)
 	ly_distrust_hear(c->agent, &m->crl);
 }
 
+static void
+hear_approved(struct ly_control *c, const union ly_any *m)
+{
+	ly_approved_hear(c->agent, &m->approved);
+}
+
 static void (*const hearers[])(struct ly_control *c, const union ly_any *m) = {
 	[LY_BIND] = hear_bind,
 	[LY_UNBIND] = hear_unbind,
@@ -157,6 +164,7 @@ static void (*const hearers[])(struct ly_control *c, const union ly_any *m) = {
 	[LY_SETTLE] = hear_settle,
 	[LY_SHOW] = hear_show,
 	[LY_CRL] = hear_crl,
+	[LY_APPROVED] = hear_approved,
 };
 
 /* ---- the connection ---- */

@@ -18,7 +18,7 @@
 
 #include <jansson.h>
 
-#define LY_API_LINE_MAX 65536u
+#define LY_API_LINE_MAX (136u * 1024) /* a list of approved states, in hex */
 
 enum ly_verb {
 	LY_DO_HOST_ADD,
@@ -37,6 +37,9 @@ enum ly_verb {
 	LY_DO_MIGRATE,
 	LY_DO_MIGRATE_SHOW,
 	LY_DO_MIGRATE_CANCEL,
+	LY_DO_POLICY_SHOW,
+	LY_DO_POLICY_HOST,
+	LY_DO_POLICY_PUSH,
 	LY_DO_STATUS,
 	LY_DO_AUDIT,
 	LY_DO_AUDIT_ACCEPT,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager/api/api.h"
 
+#include "lib/wire/message.h"
+
 #define NAME LY_KEY_TEXT, true, LY_NAME_MAX - 1
 #define NAME_OR_NONE LY_KEY_TEXT, false, LY_NAME_MAX - 1
 #define PLACE LY_KEY_TEXT, true, 2 * LY_NAME_MAX
@@ -26,6 +28,7 @@ const struct ly_verb_row ly_verbs[LY_VERBS] = {
 	[LY_DO_SITE_TRUST] = { "site.trust",
 	    "believe another site's CA, and dial its manager",
 	    { { "site", NAME }, { "ca_pem", PEM },
+	      { "policy_pem", LY_KEY_TEXT, false, 4096 },
 	      { "address", LY_KEY_TEXT, false, LY_ADDR_MAX - 1 } } },
 	[LY_DO_SITE_SHOW] = { "site.show", "this site and those it knows",
 	    { { 0 } } },
@@ -50,6 +53,15 @@ const struct ly_verb_row ly_verbs[LY_VERBS] = {
 	[LY_DO_MIGRATE_CANCEL] = { "migrate.cancel",
 	    "give up a VM's migration, if that is still possible",
 	    { { "vm", NAME } } },
+	[LY_DO_POLICY_SHOW] = { "policy.show",
+	    "the states of hosts that a site approves (this one, or another)",
+	    { { "site", NAME_OR_NONE } } },
+	[LY_DO_POLICY_HOST] = { "policy.host",
+	    "what a host of this site was last seen in",
+	    { { "host", PLACE } } },
+	[LY_DO_POLICY_PUSH] = { "policy.push",
+	    "put a newer list of approved states in force, signed by the policy key",
+	    { { "list", LY_KEY_TEXT, true, 2 * LY_APPROVED_MAX } } },
 	[LY_DO_STATUS] = { "status", "how everything is",
 	    { { "watch", FLAG } } },
 	[LY_DO_AUDIT] = { "audit", "events of the permanent record, a page",
@@ -74,7 +86,7 @@ static enum ly_rc
 find_verb(const json_t *args, enum ly_verb *out, struct ly_why *why)
 {
 	const char *name = json_string_value(json_object_get(args, "do"));
-	char list[288];
+	char list[352];
 	size_t n = 0;
 
 	for (unsigned i = 0; name && i < LY_VERBS; i++)

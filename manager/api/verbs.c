@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What each verb does. Those that must ask an agent answer later. */
 #include "manager/api/call.h"
+#include "manager/io/policy.h"
 
 #include "lib/crypt/cert.h"
 #include "lib/io/ca.h"
@@ -363,6 +364,9 @@ site_trust(const struct ly_api_call *c)
 	}
 	free(old);
 	if (rc == LY_OK)
+		rc = ly_policy_pin(m, row.site, ly_api_text(c->r, "policy_pem"),
+		    &why);
+	if (rc == LY_OK)
 		rc = ly_record_put(m, LY_ROW_PEER, &row, "trusted", &ev, 1,
 		    &why);
 	if (rc == LY_OK)
@@ -645,6 +649,9 @@ static ly_api_verb *const verbs[LY_VERBS] = {
 	[LY_DO_MIGRATE] = migrate,
 	[LY_DO_MIGRATE_SHOW] = migrate_show,
 	[LY_DO_MIGRATE_CANCEL] = migrate_cancel,
+	[LY_DO_POLICY_SHOW] = ly_api_policy_show,
+	[LY_DO_POLICY_HOST] = ly_api_policy_host,
+	[LY_DO_POLICY_PUSH] = ly_api_policy_push,
 	[LY_DO_STATUS] = status,
 	[LY_DO_AUDIT] = ly_api_audit,
 	[LY_DO_AUDIT_ACCEPT] = ly_api_audit_accept,

@@ -9,6 +9,7 @@
  * and PREPARE must be a host of origin (whose certificate the agent checks).
  */
 #include "manager/io/manager.h"
+#include "manager/io/policy.h"
 
 #define DIAL_FIRST_MS 250
 #define DIAL_MOST_MS 5000
@@ -82,6 +83,7 @@ went_up(struct ly_manager *m, struct ly_fed *f, struct ly_conn *c)
 	ly_crl_tell_site(m, c);
 	f->head_back = false;
 	ly_record_tell(m, f, true);
+	ly_policy_tell_site(m, c);
 	for (uint32_t i = 0; (h = ly_roster_next_host(&m->roster, &i));)
 		if (strcmp(h->at.site, m->conf.site) == 0)
 			tell_host(f, h);
@@ -295,6 +297,7 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *msg, void *arg,
 {
 	struct ly_manager *m = arg;
 	struct ly_fed *f = ly_fed_of(m, ly_conn_peer(c)->site);
+	struct ly_place from;
 
 	if (!f || f->conn != c)
 		return ly_fail(why, LY_FENCED, "another connection stands");
@@ -307,6 +310,10 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *msg, void *arg,
 		return LY_OK;
 	case LY_HEAD:
 		ly_record_hear(m, f, &msg->head);
+		return LY_OK;
+	case LY_APPROVED:
+		ly_place_set(&from, f->site, "manager");
+		ly_policy_hear(m, c, &from, &msg->approved);
 		return LY_OK;
 	case LY_DONE:
 		ly_asks_done(m, c, &msg->done);

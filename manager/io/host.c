@@ -8,6 +8,7 @@
  * manager of that site.
  */
 #include "manager/io/manager.h"
+#include "manager/io/policy.h"
 
 static const struct ly_conn_ops control_ops;
 
@@ -154,6 +155,7 @@ on_announce(struct ly_manager *m, struct ly_host *h,
 	if (was)
 		return;
 	ly_crl_tell_agent(m, h->conn); /* before it is asked anything */
+	ly_policy_tell_agent(m, h->conn);
 	ly_asks_up(m, &h->at);
 }
 
@@ -302,6 +304,9 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *msg, void *arg,
 	case LY_VMSTATE:
 	case LY_ALARM:
 		on_host_report(m, h, type, msg);
+		return LY_OK;
+	case LY_APPROVED:
+		ly_policy_hear(m, c, &h->at, &msg->approved);
 		return LY_OK;
 	default:
 		return ly_fail(why, LY_MALFORMED, "an agent does not say %s",

@@ -12,6 +12,7 @@
  *   lock                     held while it runs
  */
 #include "manager/io/manager.h"
+#include "manager/io/policy.h"
 
 #include "lib/io/file.h"
 
@@ -353,6 +354,8 @@ ly_manager_new(uv_loop_t *loop, const struct ly_manager_conf *conf,
 	if (rc == LY_OK)
 		rc = load_identity(m, why);
 	if (rc == LY_OK)
+		rc = ly_policy_open(m, why);
+	if (rc == LY_OK)
 		rc = load_store(m, why);
 	if (rc == LY_OK)
 		rc = open_up(m, why);
@@ -388,6 +391,7 @@ ly_manager_free(struct ly_manager *m)
 	ly_asks_fini(m);
 	ly_record_free(m);
 	ly_store_close(m->store);
+	ly_policy_close(m);
 	ly_identity_free(m->ids);
 	free(m->roster.hosts);
 	free(m->roster.vms);

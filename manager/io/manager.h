@@ -75,6 +75,7 @@ struct ly_alarm_kept {
 
 struct ly_manager;
 struct ly_api;
+struct ly_policy_shell;
 struct ly_records;
 
 /* `d` is NULL when its time is over. Called once, from the loop; never from
@@ -151,6 +152,7 @@ struct ly_manager {
 	struct ly_alarm_kept alarms[LY_ALARMS_KEPT];
 	unsigned long alarms_n; /* ever; the newest at (n - 1) % KEPT */
 	struct ly_api *api;
+	struct ly_policy_shell *policy; /* policy.h */
 	int lock;
 	bool closing;
 };

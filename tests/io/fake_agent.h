@@ -7,6 +7,7 @@
 #ifndef LY_TESTS_FAKE_AGENT_H
 #define LY_TESTS_FAKE_AGENT_H
 
+#include "lib/io/approvals.h"
 #include "lib/io/conn.h"
 #include "lib/wire/signed.h"
 #include "tests/unit/site.h"
@@ -47,8 +48,9 @@ struct fake {
 	bool has_held;
 	unsigned held_type;
 	union ly_any held;
-	struct fake_vm *here; /* the VM it runs */
-	unsigned crls;	      /* new lists of revoked ones */
+	struct fake_vm *here;	    /* the VM it runs */
+	unsigned crls;		    /* new lists of revoked ones */
+	struct ly_approvals *lists; /* of approved states, if it keeps them */
 	uv_timer_t redial;
 	struct ly_ticket ticket;
 };
@@ -278,6 +280,25 @@ fake_crl(struct fake *f, const struct ly_crl_told *m)
 	f->crls += fresh;
 }
 
+/* As an agent does (agent/io/approved.c). */
+static void
+fake_approved(struct fake *f, const struct ly_approved_told *m)
+{
+	struct ly_approved_told ours = { .site = "" };
+	enum ly_approvals_news news = LY_APPROVALS_OLDER;
+	struct ly_why why = { "" };
+
+	if (!f->lists)
+		return;
+	if (m->list.len &&
+	    ly_approvals_take(f->lists, m->site, m->list, &news, &why) != LY_OK)
+		print_message("%s: %s\n", f->name, why.text);
+	ours.list = ly_approvals_bytes(f->lists, m->site);
+	ly_copy(ours.site, sizeof(ours.site), m->site);
+	if (news == LY_APPROVALS_OLDER && ours.list.len && f->open)
+		ly_conn_send(f->conn, LY_APPROVED, &ours);
+}
+
 static enum ly_rc
 fake_on_frame(struct ly_conn *c, unsigned type, const union ly_any *m,
     void *arg, struct ly_why *why)
@@ -290,6 +311,10 @@ fake_on_frame(struct ly_conn *c, unsigned type, const union ly_any *m,
 	(void)why;
 	if (type == LY_CRL) {
 		fake_crl(f, &m->crl);
+		return LY_OK;
+	}
+	if (type == LY_APPROVED) {
+		fake_approved(f, &m->approved);
 		return LY_OK;
 	}
 	assert(type < LY_COUNT(f->asked));
@@ -306,7 +331,7 @@ fake_on_frame(struct ly_conn *c, unsigned type, const union ly_any *m,
 	return LY_OK;
 }
 
-static void
+static LY_UNUSED void
 fake_let_go(struct fake *f)
 {
 	assert(f->has_held);

@@ -79,7 +79,7 @@ run(const char *a, const char *b, const char *c, const char *log)
 	return pid;
 }
 
-static int
+static LY_UNUSED int
 wait_for(pid_t pid)
 {
 	int status = -1;
@@ -288,7 +288,7 @@ vm_of(int s, const char *name)
 	return out;
 }
 
-static void
+static LY_UNUSED void
 want_vm(int s, const char *name, const char *at, const char *state)
 {
 	for (int i = 0; i < 200; i++) {
@@ -307,7 +307,7 @@ want_vm(int s, const char *name, const char *at, const char *state)
 	test_fail(__FILE__, __LINE__, "%s is not %s at %s", name, state, at);
 }
 
-static void
+static LY_UNUSED void
 want_idle(int s, const char *name)
 {
 	for (int i = 0; i < 200; i++) {
@@ -322,7 +322,7 @@ want_idle(int s, const char *name)
 	test_fail(__FILE__, __LINE__, "%s is still being migrated", name);
 }
 
-static void
+static LY_UNUSED void
 until_asked(int f, unsigned type, unsigned times)
 {
 	for (int i = 0; i < 1000 && fakes[f].asked[type] < times; i++)
@@ -458,7 +458,7 @@ good_moods(void)
 }
 
 /* web1, at home at n1, running there. */
-static struct fake_vm *
+static LY_UNUSED struct fake_vm *
 web1(void)
 {
 	static bool there;
@@ -490,7 +490,7 @@ move_here(void)
 	turn(20);
 }
 
-static void
+static LY_UNUSED void
 migrate(const char *to)
 {
 	char line[128];

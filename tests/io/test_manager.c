@@ -58,7 +58,7 @@ TEST(an_unknown_host_or_vm_says_which_exist)
 
 TEST(a_line_that_is_no_request_is_answered_and_the_next_one_is_heard)
 {
-	char big[70000];
+	char big[150000];
 
 	scene();
 	want_no(NORTH, "garbage", "usage", "not JSON");

@@ -112,7 +112,7 @@ TEST(texts_and_lines_have_limits)
 	memset(line, ' ', sizeof(line));
 	WANT_INT(ly_api_parse(line, LY_API_LINE_MAX + 1, &r, &why),
 	    LY_MALFORMED);
-	WANT(strstr(why.text, "at most 65536"));
+	WANT(strstr(why.text, "at most 139264"));
 	memset(line, '[', 60000);
 	WANT_INT(ly_api_parse(line, 60000, &r, &why), LY_MALFORMED);
 }
