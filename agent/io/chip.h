@@ -34,23 +34,12 @@
 #define LY_AGENT_IO_CHIP_H
 
 #include "agent/io/tss.h"
-#include "lib/base/cursor.h"
-#include "lib/base/text.h"
+#include "lib/attest/tpm.h"
 
 #include <uv.h>
 
-#define LY_CHIP_EK 0x81010001u /* persistent handles */
-#define LY_CHIP_AK 0x81010010u
-#define LY_CHIP_SK 0x81010011u
-
-#define LY_CHIP_PUBLIC_MAX 400 /* bytes of a TPMT_PUBLIC */
-#define LY_CHIP_NAME 34	       /* bytes of a Name: u16 algorithm, SHA-256 */
-#define LY_CHIP_ATTEST_MAX 512 /* bytes of a TPMS_ATTEST */
-#define LY_CHIP_SIG 64	       /* r then s, 32 bytes each, big-endian */
-#define LY_CHIP_POINT 64       /* x then y, the same */
-#define LY_CHIP_SECRET_MAX 64  /* bytes of what a credential hides */
-#define LY_CHIP_CERT_MAX 4096  /* bytes of an EK certificate, DER */
-#define LY_CHIP_PCRS 24
+#define LY_CHIP_SECRET_MAX 64	/* bytes of what a credential or a blob hides */
+#define LY_CHIP_CERT_MAX 4096	/* bytes of an EK certificate, DER */
 #define LY_CHIP_IMPORT_MS 90000 /* then it is dropped unasked */
 #define LY_CHIP_IMPORTS_MAX 2
 #define LY_CHIP_LINE_MAX 64
@@ -58,9 +47,9 @@
 struct ly_chip;
 
 struct ly_chip_key {
-	uint8_t pub[LY_CHIP_PUBLIC_MAX]; /* TPMT_PUBLIC */
+	uint8_t pub[LY_PUBLIC_MAX]; /* TPMT_PUBLIC */
 	size_t pub_len;
-	uint8_t name[LY_CHIP_NAME];
+	uint8_t name[LY_TPM_NAME];
 };
 
 /* Of ly_chip_ready(). */
@@ -76,13 +65,13 @@ struct ly_chip_keys {
 
 /* Of ly_chip_quote() and ly_chip_certify(). */
 struct ly_chip_attested {
-	uint8_t attest[LY_CHIP_ATTEST_MAX]; /* TPMS_ATTEST, as it was signed */
+	uint8_t attest[LY_ATTEST_MAX]; /* TPMS_ATTEST, as it was signed */
 	size_t attest_len;
-	uint8_t sig[LY_CHIP_SIG]; /* ECDSA P-256 of its SHA-256, by the AK */
-	uint32_t mask;		  /* quote: bit i is PCR i */
+	uint8_t sig[LY_SIG_RAW]; /* ECDSA P-256 of its SHA-256, by the AK */
+	uint32_t mask;		 /* quote: bit i is PCR i */
 	/* quote: their values in rising order, those of the mask alone. They
 	 * are what was quoted: their digest is the one in `attest`. */
-	uint8_t pcr[LY_CHIP_PCRS][32];
+	uint8_t pcr[LY_PCRS_N][32];
 	unsigned pcrs_n;
 };
 
@@ -103,18 +92,20 @@ typedef void ly_chip_told(void *arg, const struct ly_chip_answer *a);
 /* Takes part in `tss`, which the caller keeps open until the last callback. */
 LY_MUST enum ly_rc ly_chip_open(uv_loop_t *loop, struct ly_tss *tss,
     struct ly_chip **out, struct ly_why *why);
+/* Another time than LY_CHIP_IMPORT_MS, for tests. */
+void ly_chip_import_life(struct ly_chip *chip, uint64_t ms);
 /* What has not begun is answered LY_FENCED, at once; a job at work is waited for
  * by the loop, and not answered. Imports are dropped. May be NULL. */
 void ly_chip_close(struct ly_chip *chip);
 
-/* Makes sure of the three keys, making and keeping those that are missing, and
- * says them (answer.keys). Must have succeeded once before the others, which
- * else are refused. Something at a handle that is no key of this kind:
- * LY_REFUSED, with its handle. Asked again it looks again: another boot? */
+/* Makes sure of the three keys (lib/attest/tpm.h), making and keeping those that
+ * are missing, and says them (answer.keys). The others do so too if nobody has
+ * yet. Something at a handle that is no key of this kind: LY_REFUSED, with its
+ * handle. Asked again it looks again: perhaps this is another boot. */
 void ly_chip_ready(struct ly_chip *chip, ly_chip_told *told, void *arg);
 
 /* A quote by the AK over `qualify` and the SHA-256 PCRs of `mask` (not 0, below
- * 1 << LY_CHIP_PCRS). Values that change meanwhile are read again; those that
+ * 1 << LY_PCRS_N). Values that change meanwhile are read again; those that
  * never stand still: LY_BUSY. */
 void ly_chip_quote(struct ly_chip *chip, const uint8_t qualify[32],
     uint32_t mask, ly_chip_told *told, void *arg);
@@ -123,11 +114,10 @@ void ly_chip_quote(struct ly_chip *chip, const uint8_t qualify[32],
 void ly_chip_certify(struct ly_chip *chip, const uint8_t qualify[32],
     ly_chip_told *told, void *arg);
 
-/* What a MakeCredential for (EK, Name of AK) hides. `blob` is the contents of
- * the TPM2B_ID_OBJECT, `secret` of the TPM2B_ENCRYPTED_SECRET, without their
- * sizes. Made for another TPM or another AK: LY_REFUSED. */
-void ly_chip_activate(struct ly_chip *chip, struct ly_bytes blob,
-    struct ly_bytes secret, ly_chip_told *told, void *arg);
+/* What is hidden in a credential for (EK, Name of AK). Made for another TPM or
+ * another AK: LY_REFUSED. */
+void ly_chip_activate(struct ly_chip *chip, const struct ly_enrol_dare *dare,
+    ly_chip_told *told, void *arg);
 
 /* 1 to LY_CHIP_SECRET_MAX bytes of the TPM's own randomness. */
 void ly_chip_random(struct ly_chip *chip, size_t len, ly_chip_told *told,
@@ -135,15 +125,13 @@ void ly_chip_random(struct ly_chip *chip, size_t len, ly_chip_told *told,
 
 /* What was sealed for our SK, in a state approved by a site's policy key. */
 struct ly_chip_import {
-	struct ly_id mig;     /* names it from now on; not none */
-	struct ly_bytes pub;  /* TPMT_PUBLIC of the object */
-	struct ly_bytes dup;  /* contents of its TPM2B_PRIVATE */
-	struct ly_bytes seed; /* contents of the TPM2B_ENCRYPTED_SECRET */
+	struct ly_id mig; /* names it from now on; not none */
+	struct ly_key_blob blob;
 	uint32_t mask;	      /* PCRs of the approved state, as of quote */
 	uint8_t approved[32]; /* digest of PolicyPCR in that state */
-	uint8_t approval[LY_CHIP_SIG]; /* over SHA-256(approved | ref) ... */
-	uint8_t ref[32];	       /* policyRef of the class */
-	uint8_t policy_key[LY_CHIP_POINT]; /* ... by K_pol */
+	uint8_t ref[32];      /* policyRef of the class */
+	uint8_t approval[LY_SIG_RAW]; /* over SHA-256(approved | ref) ... */
+	struct ly_point policy_key;   /* ... by K_pol */
 };
 
 /* Imports it, opens a session salted with the SK, and satisfies PolicyPCR and
@@ -160,8 +148,8 @@ void ly_chip_import_open(struct ly_chip *chip, const struct ly_chip_import *in,
  * signature is for another session or by another key, if it expired, or if a
  * PCR has changed since. The import is over in any case. */
 void ly_chip_import_unseal(struct ly_chip *chip, const struct ly_id *mig,
-    const uint8_t manager_key[LY_CHIP_POINT], const uint8_t ref[32],
-    int32_t expires_s, const uint8_t release[LY_CHIP_SIG], ly_chip_told *told,
+    const struct ly_point *manager_key, const uint8_t ref[32],
+    uint32_t expires_s, const uint8_t release[LY_SIG_RAW], ly_chip_told *told,
     void *arg);
 
 /* Not answered; one that is not there is none. */

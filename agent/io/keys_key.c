@@ -211,19 +211,6 @@ ly_entry_make(struct entry *e)
 
 /* ---- the destination: IMPORT ---- */
 
-/* The TPM2B's contents. */
-static enum ly_rc
-inner(struct ly_bytes sized, struct ly_bytes *out, struct ly_why *why)
-{
-	struct ly_rd r = ly_rd_over(sized.at, sized.len);
-	size_t len = ly_rd_u16(&r);
-
-	if (r.bad || ly_rd_left(&r) != len)
-		return ly_fail(why, LY_MALFORMED, "a size that is not so");
-	*out = (struct ly_bytes){ r.at, len };
-	return LY_OK;
-}
-
 /* Under which approval our own TPM may open it: that of the state which we have
  * just quoted. */
 static enum ly_rc
@@ -257,8 +244,7 @@ own_approval(struct entry *e, struct ly_chip_import *in, struct ly_why *why)
 	memcpy(in->approved, state->policy.digest, sizeof(in->approved));
 	memcpy(in->approval, state->signature, sizeof(in->approval));
 	memcpy(in->ref, state->ref, sizeof(in->ref));
-	memcpy(in->policy_key, key.x, sizeof(key.x));
-	memcpy(in->policy_key + sizeof(key.x), key.y, sizeof(key.y));
+	in->policy_key = key;
 	return LY_OK;
 }
 
@@ -266,22 +252,14 @@ static enum ly_rc
 own_blob(struct entry *e, struct ly_chip_import *in, struct ly_why *why)
 {
 	const struct ly_peer *self = ly_identity_self(e->k->p.ids);
-	struct ly_key_blob blob;
 	struct ly_policy policy;
 	enum ly_rc rc = ly_message_get(&ly_key_blob_message, e->blob.at,
-	    e->blob.len, &blob, why);
+	    e->blob.len, &in->blob, why);
 
 	if (rc != LY_OK)
 		return rc;
 	policy_of(e, self->sk_name, &policy);
-	rc = ly_blob_check(&blob, &policy, NULL, why);
-	if (rc == LY_OK)
-		rc = inner(blob.public, &in->pub, why);
-	if (rc == LY_OK)
-		rc = inner(blob.duplicate, &in->dup, why);
-	if (rc == LY_OK)
-		rc = inner(blob.seed, &in->seed, why);
-	return rc;
+	return ly_blob_check(&in->blob, &policy, NULL, why);
 }
 
 static void
@@ -355,7 +333,7 @@ on_unsealed(void *arg, const struct ly_chip_answer *a)
 void
 ly_entry_unlock(struct entry *e, struct ly_bytes release)
 {
-	uint8_t manager[LY_CHIP_POINT], sig[LY_CHIP_SIG];
+	uint8_t sig[LY_SIG_RAW];
 
 	if (release.len != sizeof(sig)) {
 		ly_entry_did(e, LY_HAND_DID_UNLOCK, LY_REFUSED,
@@ -363,10 +341,7 @@ ly_entry_unlock(struct entry *e, struct ly_bytes release)
 		return;
 	}
 	memcpy(sig, release.at, sizeof(sig));
-	memcpy(manager, e->manager.x, sizeof(e->manager.x));
-	memcpy(manager + sizeof(e->manager.x), e->manager.y,
-	    sizeof(e->manager.y));
 	e->jobs++;
-	ly_chip_import_unseal(e->k->p.chip, &e->core.mig, manager, e->release,
-	    LY_RELEASE_S, sig, on_unsealed, e);
+	ly_chip_import_unseal(e->k->p.chip, &e->core.mig, &e->manager,
+	    e->release, LY_RELEASE_S, sig, on_unsealed, e);
 }

@@ -50,22 +50,21 @@ proc_end(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-/* False when there is no swtpm here. */
+/* On a directory that is there. False when there is no swtpm here. */
 static inline bool
-swtpm_proc_start(struct swtpm_proc *p)
+swtpm_proc_again(struct swtpm_proc *p)
 {
 	char state[96], server[128], ctrl[128];
 	char *argv[] = { "swtpm", "socket", "--tpm2", "--tpmstate", state,
 		"--server", server, "--ctrl", ctrl, "--flags", "not-need-init",
 		"--seccomp", "action=none", NULL };
 
-	snprintf(p->dir, sizeof(p->dir), "/tmp/lanyard-test-XXXXXX");
-	if (!mkdtemp(p->dir))
-		return false;
 	snprintf(p->path, sizeof(p->path), "%s/tpm", p->dir);
 	snprintf(state, sizeof(state), "dir=%s", p->dir);
 	snprintf(server, sizeof(server), "type=unixio,path=%s", p->path);
 	snprintf(ctrl, sizeof(ctrl), "type=unixio,path=%s.ctrl", p->path);
+	unlink(p->path);
+	unlink(ctrl + strlen("type=unixio,path="));
 	p->pid = proc_start(argv);
 	for (unsigned i = 0; i < 500 && p->pid > 0; i++) {
 		char name[96];
@@ -78,6 +77,13 @@ swtpm_proc_start(struct swtpm_proc *p)
 		usleep(10000);
 	}
 	return false;
+}
+
+static inline bool
+swtpm_proc_start(struct swtpm_proc *p)
+{
+	snprintf(p->dir, sizeof(p->dir), "/tmp/lanyard-test-XXXXXX");
+	return mkdtemp(p->dir) && swtpm_proc_again(p);
 }
 
 static inline void
