@@ -235,7 +235,6 @@ first_key(struct ly_hand *a, const struct ly_hand_event *ev,
 		return;
 	}
 	memcpy(a->keyed, ev->asked, sizeof(a->keyed));
-	a->session_ms = ev->now_ms;
 	go(a, made ? LY_HAND_MAKING : LY_HAND_IMPORTING);
 	todo->act = made ? LY_HAND_DO_MAKE : LY_HAND_DO_IMPORT;
 }
@@ -281,7 +280,6 @@ import_again(struct ly_hand *a, const struct ly_hand_event *ev,
 		todo->act = LY_HAND_DO_ANSWER;
 		return;
 	}
-	a->session_ms = ev->now_ms;
 	go(a, LY_HAND_IMPORTING);
 	todo->wipe = true; /* the session that was */
 	todo->act = LY_HAND_DO_IMPORT;
@@ -299,8 +297,10 @@ static void
 did_import(struct ly_hand *a, const struct ly_hand_event *ev,
     struct ly_hand_todo *todo)
 {
-	if (finished(a, ev, todo, LY_HAND_QUOTED))
-		go(a, LY_HAND_IMPORTED);
+	if (!finished(a, ev, todo, LY_HAND_QUOTED))
+		return;
+	a->session_ms = ev->now_ms; /* it may have waited for its turn */
+	go(a, LY_HAND_IMPORTED);
 }
 
 static void

@@ -130,7 +130,7 @@ struct ly_hand {
 	char peer[LY_SPIFFE_MAX];		     /* in the other role */
 	uint64_t expires;			     /* seconds since 1970 */
 	uint8_t called[32], keyed[32], unlocked[32]; /* `asked`, of each */
-	uint64_t session_ms;			     /* its start */
+	uint64_t session_ms;			     /* its opening */
 	bool taken;				     /* by lanes: K5 */
 	enum ly_rc rc;
 	char why[LY_WHY_MAX]; /* of ENDED */

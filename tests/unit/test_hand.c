@@ -360,6 +360,16 @@ TEST(an_import_asked_again_late_begins_a_new_session)
 	WANT_INT(import(), LY_HAND_DO_ANSWER);
 }
 
+TEST(a_session_counts_from_when_the_tpm_has_opened_it)
+{
+	bring(LY_HAND_IMPORTING);
+	now_ms += LY_HAND_LEAVE_MS;
+	tell(LY_HAND_DID_IMPORT);
+	WANT_INT(import(), LY_HAND_DO_ANSWER);
+	now_ms += LY_HAND_SESSION_MS;
+	WANT_INT(unlock(3), LY_HAND_DO_UNLOCK);
+}
+
 TEST(a_leave_that_comes_too_late_is_not_tried)
 {
 	bring(LY_HAND_IMPORTED);
