@@ -19,6 +19,7 @@ struct ly_control {
 struct waiter {
 	struct ly_control *control;
 	uint32_t req;
+	struct ly_id vm, mig; /* none, or whose fate is to be signed */
 };
 
 void
@@ -30,11 +31,16 @@ ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
 		.fate = (uint8_t)fate,
 		.epoch = epoch };
 
-	if (!req || !control || !control->conn)
-		return;
 	ly_copy(m.why, sizeof(m.why), why);
 	ly_copy(m.value, sizeof(m.value), value);
-	ly_conn_send(control->conn, LY_DONE, &m);
+	ly_control_answer(control, &m);
+}
+
+void
+ly_control_answer(struct ly_control *control, const struct ly_done *m)
+{
+	if (m->req && control && control->conn)
+		ly_conn_send(control->conn, LY_DONE, m);
 }
 
 bool
@@ -57,13 +63,26 @@ waiter_new(struct ly_control *control, uint32_t req)
 	return w;
 }
 
+/* With what the home's record says of the migration that was asked about: who
+ * hears of it through others need not believe them. */
 static void
 home_done(void *arg, enum ly_rc rc, enum ly_fate fate, uint64_t epoch,
     const char *why, const char *value)
 {
 	struct waiter *w = arg;
+	struct ly_done m = { .req = w->req,
+		.rc = (uint8_t)rc,
+		.fate = (uint8_t)fate,
+		.epoch = epoch };
+	uint8_t decided[LY_STATEMENT_MAX];
 
-	ly_control_done(w->control, w->req, rc, fate, epoch, why, value);
+	ly_copy(m.why, sizeof(m.why), why);
+	ly_copy(m.value, sizeof(m.value), value);
+	if (rc == LY_OK && !ly_id_none(&w->mig) &&
+	    ly_homes_decided(w->control->agent->homes, &w->vm, &w->mig, decided,
+		&m.data.len, NULL) == LY_OK)
+		m.data.at = decided;
+	ly_control_answer(w->control, &m);
 	free(w);
 }
 
@@ -86,15 +105,22 @@ hear_unbind(struct ly_control *c, const union ly_any *m)
 static void
 hear_ask(struct ly_control *c, const union ly_any *m)
 {
+	struct waiter *w = waiter_new(c, m->request.req);
+
+	w->vm = m->request.vm;
+	w->mig = m->request.mig;
 	ly_homes_ask(c->agent->homes, &m->request.vm, &m->request.mig,
-	    m->request.flag == 1, home_done, waiter_new(c, m->request.req));
+	    m->request.flag == 1, home_done, w);
 }
 
 static void
 hear_show(struct ly_control *c, const union ly_any *m)
 {
-	ly_homes_show(c->agent->homes, &m->request.vm, home_done,
-	    waiter_new(c, m->request.req));
+	struct waiter *w = waiter_new(c, m->request.req);
+
+	w->vm = m->request.vm;
+	w->mig = m->request.mig;
+	ly_homes_show(c->agent->homes, &m->request.vm, home_done, w);
 }
 
 static void

@@ -17,6 +17,8 @@ void ly_control_close(struct ly_control *control);
 /* Answers request `req`; 0 is nobody. */
 void ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
     enum ly_fate fate, uint64_t epoch, const char *why, const char *value);
+/* The same, with `data`, which is borrowed. */
+void ly_control_answer(struct ly_control *control, const struct ly_done *m);
 /* PROGRESS, VMSTATE, ALARM. False: the manager is away, and will not hear of it;
  * VMSTATEs are said anew when it is back. */
 bool ly_control_report(struct ly_control *control, unsigned type,

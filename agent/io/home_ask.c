@@ -215,3 +215,41 @@ ly_homes_show(struct ly_homes *hs, const struct ly_id *vm, ly_homes_done *done,
 	    (unsigned long long)hs->vault_version);
 	done(arg, LY_OK, LY_FATE_UNKNOWN, rec->epoch, "", json);
 }
+
+static enum ly_rc
+find_decided(struct ly_homes *hs, const struct ly_id *vm,
+    const struct ly_id *mig, struct ly_decided *out, struct ly_why *why)
+{
+	struct home *h = ly_home_of(hs, vm);
+	enum ly_fate fate = LY_FATE_UNKNOWN;
+
+	*out = (struct ly_decided){ .vm = *vm, .mig = *mig };
+	if (h)
+		fate = ly_record_fate(&h->core.rec, mig, &out->epoch);
+	if (fate != LY_FATE_CLAIMED && fate != LY_FATE_ABORTED)
+		return ly_fail(why, LY_UNKNOWN, "nothing was decided yet");
+	out->fate = (uint8_t)fate;
+	out->seq = h->core.seq;
+	if (h->core.rec.state != LY_REC_DETACHED)
+		ly_copy(out->holder, sizeof(out->holder), h->core.rec.holder);
+	return LY_OK;
+}
+
+enum ly_rc
+ly_homes_decided(struct ly_homes *hs, const struct ly_id *vm,
+    const struct ly_id *mig, uint8_t out[LY_STATEMENT_MAX], size_t *len,
+    struct ly_why *why)
+{
+	uint8_t tagged[1024];
+	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
+	struct ly_decided d;
+	enum ly_rc rc = find_decided(hs, vm, mig, &d, why);
+
+	if (rc != LY_OK)
+		return rc;
+	ly_message_put_tagged(&ly_decided_message, &d, &w);
+	assert(!w.bad);
+	*len = LY_STATEMENT_MAX;
+	return ly_sign(hs->agent->ids, LY_TYPE_OUTCOME, tagged, ly_wr_len(&w),
+	    out, len, why);
+}

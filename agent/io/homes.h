@@ -53,6 +53,12 @@ void ly_homes_ask(struct ly_homes *homes, const struct ly_id *vm,
 void ly_homes_show(struct ly_homes *homes, const struct ly_id *vm,
     ly_homes_done *cb, void *arg);
 
+/* What became of a migration of that VM, by the record: signed (ly_decided), into
+ * `out`. LY_UNKNOWN: it is not settled, or not known here. */
+LY_MUST enum ly_rc ly_homes_decided(struct ly_homes *homes,
+    const struct ly_id *vm, const struct ly_id *mig,
+    uint8_t out[LY_STATEMENT_MAX], size_t *len, struct ly_why *why);
+
 /* Where a VM's TPM is and what it says, for a quote of this host's. */
 struct ly_home_place {
 	uint64_t epoch;

@@ -166,6 +166,55 @@ TEST(a_VM_that_is_being_bound_or_unbound_grants_nothing)
 	end(&s);
 }
 
+static enum ly_rc
+decided(struct scene *s, const struct ly_id *mig, struct ly_decided *out)
+{
+	uint8_t object[LY_STATEMENT_MAX];
+	const uint8_t *tagged;
+	struct ly_peer signer;
+	struct ly_why no;
+	size_t len, n;
+	enum ly_rc rc = ly_homes_decided(s->agent.homes, &vm, mig, object, &len,
+	    &no);
+
+	if (rc != LY_OK)
+		return rc;
+	SITE_OK(ly_verify(s->manager, LY_TYPE_OUTCOME, object, len, &tagged, &n,
+	    &signer, &why));
+	WANT_STR(signer.id, s->agent.self->id);
+	SITE_OK(
+	    ly_message_get_tagged(&ly_decided_message, tagged, n, out, &why));
+	return LY_OK;
+}
+
+TEST(a_home_signs_what_it_has_decided_and_nothing_before)
+{
+	const struct ly_id mig = { { 5 } };
+	struct scene s;
+	struct ly_visitor *v;
+	struct ly_decided d;
+	unsigned n;
+
+	scene(&s);
+	bound(&s, &vm);
+	v = visitor(&s);
+	attach(&s, v, &vm, 0);
+	until(&s, &s.heard.n, 1);
+	WANT_INT(decided(&s, &mig, &d), LY_UNKNOWN);
+	WANT_INT(decided(&s, &(struct ly_id){ { 0 } }, &d), LY_UNKNOWN);
+	n = s.done_n + 1;
+	ly_homes_ask(s.agent.homes, &vm, &mig, true, on_done, &s);
+	until(&s, &s.done_n, n);
+	WANT_INT(s.done_fate, LY_FATE_ABORTED);
+	WANT_INT(decided(&s, &mig, &d), LY_OK);
+	WANT_INT(d.fate, LY_FATE_ABORTED);
+	WANT_INT(d.epoch, 1);
+	WANT_STR(d.holder, host_a);
+	WANT(ly_id_same(&d.mig, &mig) && ly_id_same(&d.vm, &vm));
+	ly_visitor_free(v);
+	end(&s);
+}
+
 /* As on SIGTERM: the links' connections are closed a turn later. */
 TEST(homes_that_are_closed_wait_for_a_write_and_for_visitors)
 {
