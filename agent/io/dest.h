@@ -8,6 +8,7 @@
 #ifndef LY_AGENT_IO_DEST_H
 #define LY_AGENT_IO_DEST_H
 
+#include "agent/io/lanes.h"
 #include "agent/io/qemu.h"
 #include "agent/stream/dest.h"
 #include "lib/io/conn.h"
@@ -19,6 +20,10 @@ struct ly_dest_params {
 	struct ly_qemu *qemu; /* incoming, ready; its tap is taken */
 	struct ly_id vm, mig;
 	const char *source; /* SPIFFE id of who may send the stream */
+	/* NULL: one connection, by the hosts' certificates. Else `net` expects
+	 * the stream from now on, and takes it by its keys only. */
+	const struct ly_lanes_params *lanes;
+	struct ly_net *net; /* with lanes */
 };
 
 struct ly_dest_result {
@@ -34,6 +39,15 @@ struct ly_dest_result {
 struct ly_dest_ops {
 	/* QEMU waits for memory: ly_dest_stream() may come. */
 	void (*on_listening)(void *arg);
+	/* With lanes only. Is this the FIN of what came: root and bytes, its
+	 * signature, its MAC, and its quote if there is one? The text of a
+	 * refusal becomes an alarm. */
+	enum ly_rc (*check)(void *arg, const struct ly_fin *fin,
+	    const struct ly_lanes_sum *sum, struct ly_why *why);
+	/* With lanes only. The guest runs here: the signed word for what came
+	 * (struct ly_arrived), for READY; borrowed during the call. */
+	struct ly_bytes (*arrived)(void *arg, const struct ly_lanes_sum *sum,
+	    uint64_t epoch);
 	/* The VM is whole and stands still. Ask the home, for as long as it
 	 * takes; answer by ly_dest_granted(). */
 	void (*claim)(void *arg, uint64_t seq);
@@ -53,9 +67,9 @@ LY_MUST enum ly_rc ly_dest_start(const struct ly_dest_params *params,
 /* One whose agent has died after CLAIM; `epoch` when it was granted, else 0. */
 void ly_dest_wake(const struct ly_dest_params *params, uint64_t epoch,
     const struct ly_dest_ops *ops, void *arg, struct ly_dest **out);
-/* Hands over the source's connection, in the listener's on_open(). LY_OK: it
- * is ours. LY_REFUSED: it is not that source. LY_BUSY: not listening (yet, or
- * any more). */
+/* Hands over a connection of the source's, in the listener's on_open(). LY_OK:
+ * it is ours. LY_REFUSED: it is not that source, or not made with a key where
+ * one is wanted. LY_BUSY: not listening (yet, or any more). */
 LY_MUST enum ly_rc ly_dest_stream(struct ly_dest *d, struct ly_conn *conn,
     struct ly_why *why);
 /* LY_OK: the lease is ours, in `epoch`. Anything else is final. */

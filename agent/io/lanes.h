@@ -34,7 +34,7 @@
 
 #include "lib/attest/streamkeys.h"
 #include "lib/attest/tree.h"
-#include "lib/io/conn.h"
+#include "lib/io/psk.h"
 
 #define LY_LANE_LEAD LY_LANES_MAX
 
@@ -46,7 +46,10 @@ struct ly_lanes_params {
 	 * from its certificate, serial and not_after (0: no end). The
 	 * connections end when that is revoked or has expired. */
 	const struct ly_peer *peer;
+	uint32_t late_ms; /* how long lanes may keep the destination waiting
+			   * after the first has come; 0: LY_LANES_LATE_MS */
 };
+#define LY_LANES_LATE_MS 20000
 
 /* What came through, when all of it has. */
 struct ly_lanes_sum {
@@ -54,6 +57,58 @@ struct ly_lanes_sum {
 	uint8_t lanes;
 	uint8_t root[32]; /* R */
 };
+
+enum ly_lanes_fault {
+	LY_LANES_LOST,	 /* a lane: it broke off, or did not come */
+	LY_LANES_FORGED, /* a chunk is not what the source says it read */
+	LY_LANES_QEMU,	 /* QEMU's socket is broken */
+};
+
+struct ly_lanes_ops {
+	/* All lanes stand, and their threads wait for QEMU's socket. */
+	void (*on_up)(void *arg);
+	/* Source: QEMU has closed its socket, all it wrote is with the kernel.
+	 * Destination: the source has ended every lane, and QEMU has been given
+	 * all that came. From now on ly_lanes_sum(). */
+	void (*on_end)(void *arg);
+	/* Once, and instead of what has not come yet. */
+	void (*on_fault)(void *arg, enum ly_lanes_fault fault, const char *why);
+};
+
+struct ly_lanes;
+
+/* Of the source: dials them all; ops come later, from the loop. */
+LY_MUST enum ly_rc ly_lanes_dial(struct ly_net *net,
+    const struct ly_lanes_params *params, const char *address,
+    const struct ly_lanes_ops *ops, void *arg, struct ly_lanes **out,
+    struct ly_why *why);
+/* Of the destination: from now on the net expects the lead and the lanes. */
+LY_MUST enum ly_rc ly_lanes_expect(struct ly_net *net,
+    const struct ly_lanes_params *params, const struct ly_lanes_ops *ops,
+    void *arg, struct ly_lanes **out, struct ly_why *why);
+/* Hands over a connection of a lane, in the listener's on_open(); from the first
+ * on the others have `late_ms` to come. */
+LY_MUST enum ly_rc ly_lanes_take(struct ly_lanes *l, struct ly_conn *c,
+    struct ly_why *why);
+
+/* After on_up(). The source listens for its QEMU there, the destination
+ * connects to its. */
+LY_MUST enum ly_rc ly_lanes_qemu(struct ly_lanes *l, const char *path,
+    struct ly_why *why);
+/* Bytes a second of all lanes together, 0 for any; at the source. */
+void ly_lanes_pace(struct ly_lanes *l, uint64_t rate);
+/* Bytes that QEMU gave, or was given. */
+uint64_t ly_lanes_bytes(const struct ly_lanes *l);
+/* Bytes that QEMU gave and the destination's kernel has not heard. */
+uint64_t ly_lanes_queued(const struct ly_lanes *l);
+/* After on_end(). */
+void ly_lanes_sum(const struct ly_lanes *l, struct ly_lanes_sum *out);
+/* Cuts what stands, ends the threads and frees; no op comes any more. */
+void ly_lanes_close(struct ly_lanes *l);
+
+/* The key of one lane, or of the lead, for the end that has `params`. */
+void ly_lanes_psk(const struct ly_lanes_params *params, unsigned lane,
+    struct ly_psk *out);
 
 /* What the source puts into FIN beside mig, bytes and seq. Borrowed. */
 struct ly_seal {

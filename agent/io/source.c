@@ -5,10 +5,9 @@
  * come (`open`). The core is never entered twice at once: what perform() finds
  * out waits in `news`.
  */
-#include "agent/io/source.h"
+#include "agent/io/source_shell.h"
 
 #include "agent/io/migstat.h"
-#include "agent/io/pump.h"
 #include "lib/io/log.h"
 
 #include <stdlib.h>
@@ -19,36 +18,12 @@
 #define NO_LIMIT UINT64_C(10000000000) /* of QEMU's own: the pump paces */
 #define OWN_DOWNTIME_MS 1	       /* QEMU's own: we stop the guest */
 #define LIFTED_DOWNTIME_MS 2000000
-#define NEWS_MAX 16
-
-struct news {
-	struct ly_source_event ev;
-	char text[200];
-};
-
-struct ly_source {
-	struct ly_source_core core;
-	const struct ly_source_ops *ops;
-	void *arg;
-	uv_loop_t *loop;
-	struct ly_qemu *qemu; /* NULL: it has ended */
-	struct ly_conn *conn; /* NULL: it is gone */
-	struct ly_pump *pump; /* NULL: not yet, or closed */
-	uv_timer_t timer;
-	unsigned open;
-	struct ly_id vm, mig;
-	uint64_t bandwidth, started_ms, stopped_ms, resumed_ms, bytes;
-	bool feeding, over, stop_failed, cont_paused;
-	struct news news[NEWS_MAX];
-	unsigned news_at, news_n;
-	enum ly_source_end end;
-};
 
 static void perform(struct ly_source *s, const struct ly_source_todo *todo);
 static void finish(struct ly_source *s);
 
-static uint64_t
-wall_ms(void)
+uint64_t
+ly_source_wall_ms(void)
 {
 	struct timespec t;
 
@@ -94,8 +69,8 @@ step(struct ly_source *s)
 		perform(s, &todo.act[i]);
 }
 
-static void
-feed(struct ly_source *s, struct ly_source_event ev)
+void
+ly_source_feed(struct ly_source *s, struct ly_source_event ev)
 {
 	if (s->over)
 		return;
@@ -110,10 +85,11 @@ feed(struct ly_source *s, struct ly_source_event ev)
 		finish(s);
 }
 
-static void
-tell(struct ly_source *s, enum ly_source_kind kind, bool ok, const char *text)
+void
+ly_source_tell(struct ly_source *s, enum ly_source_kind kind, bool ok,
+    const char *text)
 {
-	feed(s,
+	ly_source_feed(s,
 	    (struct ly_source_event){ .kind = kind, .ok = ok, .text = text });
 }
 
@@ -132,19 +108,7 @@ static void
 on_migrate(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 {
 	(void)value;
-	tell(arg, LY_SRC_SET, rc == LY_OK, why);
-}
-
-static void
-on_pump_end(void *arg)
-{
-	tell(arg, LY_SRC_END, true, NULL);
-}
-
-static void
-on_pump_broken(void *arg, const char *why)
-{
-	tell(arg, LY_SRC_LOST, false, why);
+	ly_source_tell(arg, LY_SRC_SET, rc == LY_OK, why);
 }
 
 /* The machine may have given up between two steps of the setup. */
@@ -157,7 +121,6 @@ still_setting(const struct ly_source *s)
 static void
 on_parameters(void *arg, enum ly_rc rc, const json_t *value, const char *text)
 {
-	static const struct ly_pump_ops pump = { on_pump_end, on_pump_broken };
 	struct ly_source *s = arg;
 	char path[LY_PATH_LEN + 32], uri[LY_PATH_LEN + 40];
 	struct ly_why why;
@@ -168,13 +131,12 @@ on_parameters(void *arg, enum ly_rc rc, const json_t *value, const char *text)
 	ly_copy(why.text, sizeof(why.text), text);
 	ly_print(path, sizeof(path), "%s/mig-out.sock", ly_qemu_dir(s->qemu));
 	if (!rc)
-		rc = ly_pump_listen(s->loop, path, s->conn, &pump, s, &s->pump,
-		    &why);
+		rc = ly_source_listen(s, path, &why);
 	if (rc) {
-		tell(s, LY_SRC_SET, false, why.text);
+		ly_source_tell(s, LY_SRC_SET, false, why.text);
 		return;
 	}
-	ly_pump_pace(s->pump, s->bandwidth);
+	ly_source_pace(s, s->bandwidth);
 	ly_print(uri, sizeof(uri), "unix:%s", path);
 	ask(s, "migrate", json_pack("{s:s}", "uri", uri), on_migrate);
 }
@@ -188,7 +150,7 @@ on_capabilities(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 	if (!still_setting(s))
 		return;
 	if (rc) {
-		tell(s, LY_SRC_SET, false, why);
+		ly_source_tell(s, LY_SRC_SET, false, why);
 		return;
 	}
 	ask(s, "migrate-set-parameters",
@@ -212,7 +174,7 @@ on_status(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 	ev.text = text.text;
 	ev.idle = s->core.state == LY_SRC_COPY && s->ops->is_idle(s->arg);
 	ev.quiet = ev.status == LY_MIG_HELD && s->ops->is_quiet(s->arg);
-	feed(s, ev);
+	ly_source_feed(s, ev);
 }
 
 static void
@@ -224,7 +186,7 @@ on_stop(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 	(void)why;
 	s->stop_failed = rc != LY_OK;
 	if (!rc && !s->stopped_ms)
-		s->stopped_ms = wall_ms();
+		s->stopped_ms = ly_source_wall_ms();
 }
 
 /* "paused": the guest was stopped by us, or by somebody before us; not by
@@ -234,7 +196,7 @@ on_stop_status(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 {
 	struct ly_source *s = arg;
 
-	feed(s,
+	ly_source_feed(s,
 	    (struct ly_source_event){ .kind = LY_SRC_STOPPED,
 		.ok = rc == LY_OK && !s->stop_failed,
 		.text = why,
@@ -252,8 +214,8 @@ on_cont_status(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 	    (!s->cont_paused || strcmp(status, "paused") != 0);
 
 	if (ok && !s->resumed_ms)
-		s->resumed_ms = wall_ms();
-	tell(s, LY_SRC_RESUMED, ok, rc ? why : status);
+		s->resumed_ms = ly_source_wall_ms();
+	ly_source_tell(s, LY_SRC_RESUMED, ok, rc ? why : status);
 }
 
 /* Looks first: a guest that runs needs nothing, and one that somebody else
@@ -265,7 +227,7 @@ on_look(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 	const char *status = ly_qemu_status(value);
 
 	if (rc) {
-		tell(s, LY_SRC_RESUMED, false, why);
+		ly_source_tell(s, LY_SRC_RESUMED, false, why);
 		return;
 	}
 	if (strcmp(status, "postmigrate") == 0 ||
@@ -283,11 +245,11 @@ on_qemu_event(void *arg, const char *name, const json_t *data)
 	(void)data;
 	if (strcmp(name, "STOP") == 0 && !s->stopped_ms &&
 	    s->core.state >= LY_SRC_COPY && s->core.state <= LY_SRC_FINISH)
-		s->stopped_ms = wall_ms();
+		s->stopped_ms = ly_source_wall_ms();
 	if (strcmp(name, "RESUME") == 0 && s->core.state < LY_SRC_FINISH)
 		s->stopped_ms = 0;
 	if (strcmp(name, "MIGRATION") == 0)
-		tell(s, LY_SRC_HINT, true, NULL);
+		ly_source_tell(s, LY_SRC_HINT, true, NULL);
 }
 
 static void
@@ -296,88 +258,7 @@ on_qemu_exit(void *arg, const char *why)
 	struct ly_source *s = arg;
 
 	s->qemu = NULL;
-	tell(s, LY_SRC_GONE, false, why);
-}
-
-/* ---- the connection ---- */
-
-static enum ly_rc
-on_open(struct ly_conn *c, const struct ly_peer *peer,
-    const struct ly_hello *hello, void *arg, struct ly_why *why)
-{
-	(void)c;
-	(void)peer;
-	(void)hello;
-	(void)why;
-	tell(arg, LY_SRC_OPEN, true, NULL);
-	return LY_OK;
-}
-
-static enum ly_rc
-on_frame(struct ly_conn *c, unsigned type, const union ly_any *m, void *arg,
-    struct ly_why *why)
-{
-	struct ly_source *s = arg;
-
-	(void)c;
-	if (type == LY_DATA) {
-		if (s->pump)
-			ly_pump_data(s->pump, &m->data);
-		return LY_OK;
-	}
-	if (type != LY_READY || !ly_id_same(&m->ready.mig, &s->mig))
-		return ly_fail(why, LY_MALFORMED,
-		    "a stream's destination sent a frame of type %#x", type);
-	if (m->ready.rc == LY_OK && !s->resumed_ms)
-		s->resumed_ms = wall_ms() - ly_conn_rtt_ms(c) / 2;
-	feed(s,
-	    (struct ly_source_event){ .kind = LY_SRC_READY,
-		.rc = m->ready.rc });
-	return LY_OK;
-}
-
-static void
-on_drain(struct ly_conn *c, void *arg)
-{
-	struct ly_source *s = arg;
-
-	(void)c;
-	if (s->pump)
-		ly_pump_drained(s->pump);
-}
-
-static void
-let_go(struct ly_source *s)
-{
-	if (--s->open == 0)
-		free(s);
-}
-
-static void
-on_close(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
-{
-	struct ly_source *s = arg;
-	struct ly_why text;
-
-	(void)c;
-	if (s->conn && s->pump)
-		ly_pump_detach(s->pump);
-	s->conn = NULL;
-	ly_fail(&text, rc, "the destination's connection: %s",
-	    why && *why ? why : ly_rc_name(rc));
-	tell(s, LY_SRC_LOST, false, text.text);
-	let_go(s);
-}
-
-static void
-hang_up(struct ly_source *s)
-{
-	if (s->pump) {
-		s->bytes = ly_pump_sent(s->pump);
-		ly_pump_close(ly_take(s->pump));
-	}
-	if (s->conn)
-		ly_conn_close(ly_take(s->conn), LY_OK, "over");
+	ly_source_tell(s, LY_SRC_GONE, false, why);
 }
 
 /* ---- doing as the machine says ---- */
@@ -389,7 +270,7 @@ progress(struct ly_source *s)
 	struct ly_progress p = { .vm = s->vm,
 		.mig = s->mig,
 		.phase = (uint8_t)s->core.phase,
-		.bytes = s->pump ? ly_pump_sent(s->pump) : s->bytes,
+		.bytes = ly_source_bytes(s),
 		.total = n->total,
 		.remaining = n->remaining,
 		.rate = s->core.rate,
@@ -406,12 +287,28 @@ send_fin(struct ly_source *s)
 {
 	struct ly_fin fin = { .mig = s->mig,
 		.seq = s->ops->seq(s->arg),
-		.bytes = s->pump ? ly_pump_sent(s->pump) : 0 };
+		.bytes = ly_source_bytes(s) };
 
+	if (s->seal) {
+		fin.statement = s->seal->statement;
+		fin.evidence = s->seal->evidence;
+		memcpy(fin.mac, s->seal->mac, sizeof(fin.mac));
+	}
 	progress(s);
 	s->ops->on_fin(s->arg);
 	if (s->conn)
 		ly_conn_send(s->conn, LY_FIN, &fin);
+}
+
+static void
+seal(struct ly_source *s)
+{
+	struct ly_lanes_sum sum;
+
+	if (!s->lanes)
+		return; /* they were lost, and it has been told */
+	ly_lanes_sum(s->lanes, &sum);
+	s->ops->seal(s->arg, &sum);
 }
 
 static void
@@ -442,8 +339,7 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 		    NULL);
 		break;
 	case LY_SRC_DO_STOPPED: /* from here on every millisecond counts */
-		if (s->pump)
-			ly_pump_pace(s->pump, 0);
+		ly_source_pace(s, 0);
 		s->ops->on_stopped(s->arg, todo->flag);
 		break;
 	case LY_SRC_DO_HOOK:
@@ -452,6 +348,9 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 	case LY_SRC_DO_RELEASE:
 		s->ops->release(s->arg);
 		break;
+	case LY_SRC_DO_SEAL:
+		seal(s);
+		break;
 	case LY_SRC_DO_FIN:
 		send_fin(s);
 		break;
@@ -459,7 +358,7 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 		s->ops->query(s->arg, todo->flag);
 		break;
 	case LY_SRC_DO_HANGUP:
-		hang_up(s);
+		ly_source_hang_up(s);
 		break;
 	case LY_SRC_DO_CANCEL:
 		ask(s, "migrate_cancel", NULL, NULL);
@@ -494,20 +393,20 @@ on_timer(uv_timer_t *timer)
 
 	if (s->pump)
 		ly_pump_tick(s->pump);
-	tell(s, LY_SRC_TICK, true, NULL);
+	ly_source_tell(s, LY_SRC_TICK, true, NULL);
 }
 
 static void
 on_timer_gone(uv_handle_t *handle)
 {
-	let_go(handle->data);
+	ly_source_drop(handle->data);
 }
 
 static void
 release_all(struct ly_source *s)
 {
 	s->over = true;
-	hang_up(s);
+	ly_source_hang_up(s);
 	if (s->qemu) {
 		ly_qemu_forget(s->qemu, s);
 		ly_qemu_tap(s->qemu, NULL, NULL);
@@ -538,13 +437,26 @@ finish(struct ly_source *s)
 void
 ly_source_released(struct ly_source *s, enum ly_rc rc)
 {
-	feed(s, (struct ly_source_event){ .kind = LY_SRC_RELEASED, .rc = rc });
+	ly_source_feed(s,
+	    (struct ly_source_event){ .kind = LY_SRC_RELEASED, .rc = rc });
+}
+
+void
+ly_source_sealed(struct ly_source *s, enum ly_rc rc, const char *why,
+    const struct ly_seal *seal_)
+{
+	s->seal = rc == LY_OK ? seal_ : NULL;
+	ly_source_feed(s,
+	    (struct ly_source_event){ .kind = LY_SRC_SEALED,
+		.ok = rc == LY_OK,
+		.rc = rc,
+		.text = why });
 }
 
 void
 ly_source_fate(struct ly_source *s, enum ly_rc rc, enum ly_fate fate)
 {
-	feed(s,
+	ly_source_feed(s,
 	    (struct ly_source_event){ .kind = LY_SRC_FATE,
 		.rc = rc,
 		.fate = fate });
@@ -553,19 +465,19 @@ ly_source_fate(struct ly_source *s, enum ly_rc rc, enum ly_fate fate)
 void
 ly_source_hooked(struct ly_source *s, bool ok, const char *why)
 {
-	tell(s, LY_SRC_HOOKED, ok, why);
+	ly_source_tell(s, LY_SRC_HOOKED, ok, why);
 }
 
 void
 ly_source_fenced(struct ly_source *s)
 {
-	tell(s, LY_SRC_FENCED, true, NULL);
+	ly_source_tell(s, LY_SRC_FENCED, true, NULL);
 }
 
 void
 ly_source_calloff(struct ly_source *s)
 {
-	tell(s, LY_SRC_CALLOFF, true, NULL);
+	ly_source_tell(s, LY_SRC_CALLOFF, true, NULL);
 }
 
 enum ly_source_state
@@ -637,22 +549,19 @@ ly_source_start(const struct ly_source_params *p,
     const struct ly_source_ops *ops, void *arg, struct ly_source **out,
     struct ly_why *why)
 {
-	static const struct ly_conn_ops conn = { on_open, on_frame, on_drain,
-		on_close };
-	struct ly_hello hello = { .purpose = LY_FOR_STREAM, .mig = p->mig };
 	struct ly_source *s = make(p, ops, arg);
+	enum ly_rc rc;
 
 	if (!s)
 		return ly_fail(why, LY_OUTSIDE, "no memory");
 	ly_source_init(&s->core, p->downtime_ms, s->started_ms);
+	s->core.seals = p->lanes != NULL;
 	s->open = 2; /* the timer and the connection */
-	s->conn = ly_conn_dial(p->net, p->dest_address, p->dest, &hello, &conn,
-	    s);
-	if (!s->conn) {
+	rc = ly_source_dial(s, p, why);
+	if (rc) {
 		s->open = 1;
 		uv_close((uv_handle_t *)&s->timer, on_timer_gone);
-		return ly_fail(why, LY_OUTSIDE, "%s: cannot be dialled",
-		    p->dest_address);
+		return rc;
 	}
 	ly_qemu_tap(s->qemu, &tap, s);
 	uv_timer_start(&s->timer, on_timer, TICK_MS, TICK_MS);

@@ -10,6 +10,7 @@
 #ifndef LY_AGENT_IO_SOURCE_H
 #define LY_AGENT_IO_SOURCE_H
 
+#include "agent/io/lanes.h"
 #include "agent/io/qemu.h"
 #include "agent/stream/source.h"
 #include "lib/io/conn.h"
@@ -25,6 +26,9 @@ struct ly_source_params {
 	const char *dest_address; /* host:port */
 	uint64_t bandwidth;	  /* bytes a second, 0 for no limit */
 	uint32_t downtime_ms;	  /* 0: LY_SOURCE_DOWNTIME_MS */
+	/* NULL: one connection, by the hosts' certificates. `dest` is not read
+	 * then: it is lanes->peer. */
+	const struct ly_lanes_params *lanes;
 };
 
 struct ly_source_result {
@@ -63,6 +67,12 @@ struct ly_source_ops {
 	 * by ly_source_fate(), also when the home cannot be reached (with an
 	 * rc), and it is asked again. Never twice before the answer. */
 	void (*query)(void *arg, bool abort);
+	/* With lanes only. QEMU has sent all: sign what it was, and answer by
+	 * ly_source_sealed(), also from within the call. */
+	void (*seal)(void *arg, const struct ly_lanes_sum *sum);
+	/* With lanes only. READY says that it runs there: the destination's
+	 * signed word for what came (struct ly_arrived), or nothing. */
+	void (*on_arrived)(void *arg, struct ly_bytes statement);
 	/* The number of the guest's last TPM command, for FIN. */
 	uint64_t (*seq)(void *arg);
 	/* vm, mig and the numbers; the rest is the owner's. */
@@ -77,6 +87,9 @@ LY_MUST enum ly_rc ly_source_start(const struct ly_source_params *params,
     const struct ly_source_ops *ops, void *arg, struct ly_source **out,
     struct ly_why *why);
 void ly_source_hooked(struct ly_source *s, bool ok, const char *why);
+/* `seal` is borrowed until on_over(); NULL unless LY_OK. */
+void ly_source_sealed(struct ly_source *s, enum ly_rc rc, const char *why,
+    const struct ly_seal *seal);
 /* The home says that another host has the lease. */
 void ly_source_fenced(struct ly_source *s);
 /* One whose agent has died: nothing is dialled. `qemu` may be NULL (it has

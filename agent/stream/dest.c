@@ -235,8 +235,10 @@ static void
 on_fin(struct ly_dest_core *d, const struct ly_dest_event *ev,
     struct ly_dest_todos *todo)
 {
+	if (!ev->ok && ev->forged)
+		add(todo, LY_DST_DO_ALARM)->text = ev->text;
 	if (!ev->ok) {
-		give_up(d, todo, LY_MALFORMED, ev->text);
+		give_up(d, todo, ev->rc ? ev->rc : LY_MALFORMED, ev->text);
 		return;
 	}
 	d->whole = true;
@@ -246,6 +248,8 @@ on_fin(struct ly_dest_core *d, const struct ly_dest_event *ev,
 		poll(d, todo);
 }
 
+/* While listening too: some connections of a stream have come, and one was lost
+ * before all had. Their keys are used up. */
 static void
 lost_copying(struct ly_dest_core *d, const struct ly_dest_event *ev,
     struct ly_dest_todos *todo)
@@ -409,7 +413,7 @@ static handler *const table[LY_DST_STATES][LY_DST_KINDS] = {
 		[LY_DST_SET] = nothing,		[LY_DST_STREAM] = on_stream,
 		[LY_DST_FIN] = nothing,		[LY_DST_STATUS] = on_status,
 		[LY_DST_HINT] = nothing,	[LY_DST_GRANTED] = nothing,
-		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = nothing,
+		[LY_DST_RESUMED] = nothing,	[LY_DST_LOST] = lost_copying,
 		[LY_DST_BROKEN] = nothing,	[LY_DST_GONE] = gone_early,
 		[LY_DST_DROP] = on_drop,	[LY_DST_TICK] = tick_listening,
 		[LY_DST_HOOKED] = nothing,	[LY_DST_FENCED] = nothing,

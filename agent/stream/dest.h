@@ -11,7 +11,9 @@
  * unverified":
  *
  * D1 CLAIM is asked only for a VM that is whole: FIN has come, its count of
- *    bytes is ours, and QEMU has completed.
+ *    bytes is ours, and QEMU has completed. Of a stream that is sealed FIN must
+ *    also have the digest of what came here, signed by its source; if not, the
+ *    home is never asked, and it is an alarm.
  * D2 the guest is started only when the home has granted the CLAIM.
  * D3 from CLAIM on, QEMU is never ended but on the home's refusal, the
  *    manager's DROP, or by itself: the home may have granted it already.
@@ -47,9 +49,9 @@ enum ly_dest_state {
 const char *ly_dest_state_name(unsigned state);
 
 enum ly_dest_kind {
-	LY_DST_SET,	/* `ok`: QEMU listens; else `text` */
-	LY_DST_STREAM,	/* the source's connection has come */
-	LY_DST_FIN,	/* `ok`: the count is ours; else `text` */
+	LY_DST_SET,    /* `ok`: QEMU listens; else `text` */
+	LY_DST_STREAM, /* the source's connection has come */
+	LY_DST_FIN, /* `ok`: it says what came; else `rc`, `text`, `forged` */
 	LY_DST_STATUS,	/* answer to POLL: `status`, `running` */
 	LY_DST_HINT,	/* QEMU says its migration has changed: poll */
 	LY_DST_GRANTED, /* `rc`: the home's answer to CLAIM */
@@ -68,6 +70,7 @@ struct ly_dest_event {
 	enum ly_dest_kind kind;
 	uint64_t now_ms; /* of a clock that only rises; in every event */
 	bool ok, running;
+	bool forged; /* FIN: what came is not what was sent */
 	enum ly_rc rc;
 	enum ly_mig status;
 	const char *text; /* may be NULL */

@@ -9,28 +9,6 @@
 typedef void handler(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo);
 
-const char *
-ly_source_state_name(unsigned state)
-{
-	static const char *const names[] = {
-		[LY_SRC_DIAL] = "dial",
-		[LY_SRC_SETUP] = "setup",
-		[LY_SRC_COPY] = "copy",
-		[LY_SRC_STOPPING] = "stopping",
-		[LY_SRC_LETGO] = "letgo",
-		[LY_SRC_FINISH] = "finish",
-		[LY_SRC_WAIT] = "wait",
-		[LY_SRC_ASK] = "ask",
-		[LY_SRC_UNDO] = "undo",
-		[LY_SRC_REGAIN] = "regain",
-		[LY_SRC_RESUME] = "resume",
-		[LY_SRC_QUIT] = "quit",
-		[LY_SRC_OVER] = "over",
-	};
-
-	return state < LY_COUNT(names) ? names[state] : "?";
-}
-
 /* ---- the copy ---- */
 
 static void
@@ -243,7 +221,7 @@ on_end(struct ly_source_core *s, const struct ly_source_event *ev,
 {
 	(void)ev;
 	s->ended = true;
-	if (s->state == LY_SRC_FINISH)
+	if (finishes(s))
 		ly_source_finish(s, todo);
 	if (finishes(s) || s->state == LY_SRC_COPY)
 		ly_source_poll(s, todo);
@@ -361,6 +339,21 @@ on_released(struct ly_source_core *s, const struct ly_source_event *ev,
 		return;
 	}
 	s->released = true;
+	ly_source_finish(s, todo);
+}
+
+static void
+on_sealed(struct ly_source_core *s, const struct ly_source_event *ev,
+    struct ly_source_todos *todo)
+{
+	if (!s->asked_seal || s->sealed)
+		return;
+	if (!ev->ok) {
+		ly_source_fail(s, todo, ev->rc ? ev->rc : LY_OUTSIDE,
+		    ev->text ? ev->text : "what was sent cannot be signed");
+		return;
+	}
+	s->sealed = true;
 	ly_source_finish(s, todo);
 }
 
@@ -572,15 +565,22 @@ tick_letgo(struct ly_source_core *s, const struct ly_source_event *ev,
 		tick_poll(s, todo);
 }
 
+static const char *
+not_finished(const struct ly_source_core *s)
+{
+	if (!s->completed)
+		return "QEMU does not finish";
+	return s->released ? "what was sent is not signed" :
+			     "the home has not recorded the release";
+}
+
 static void
 tick_finish(struct ly_source_core *s, const struct ly_source_event *ev,
     struct ly_source_todos *todo)
 {
 	(void)ev;
 	if (ly_source_spent(s) >= LY_SOURCE_FINISH_MS)
-		ly_source_fail(s, todo, LY_OUTSIDE,
-		    s->completed ? "the home has not recorded the release" :
-				   "QEMU does not finish");
+		ly_source_fail(s, todo, LY_OUTSIDE, not_finished(s));
 	else if (!s->completed)
 		tick_poll(s, todo);
 }
@@ -688,4 +688,5 @@ ly_source_step(struct ly_source_core *s, const struct ly_source_event *ev,
 	assert(!s->released || s->asked_release);
 	assert(!s->asked_release || s->won || s->completed);
 	assert(!s->asked_release || s->hooked);
+	assert(!s->seals || s->sealed || s->state != LY_SRC_WAIT);
 }

@@ -17,7 +17,8 @@
  * S2 once RELEASE is asked, answered or not, the guest is started again only
  *    on the home's word ABORTED; and QEMU is ended only on CLAIMED.
  * S3 FIN is sent only when QEMU has completed, its whole stream has been
- *    sent, and the home has recorded the RELEASE.
+ *    sent, and the home has recorded the RELEASE; of a stream that is sealed,
+ *    only when what was sent has been signed.
  * S4 QEMU sends its last memory only when no TPM command is under way: the
  *    answer to one would be written into guest memory after that was sent.
  *    So QEMU is told to wait there (pause-before-switchover) until the TPM
@@ -88,6 +89,7 @@ enum ly_source_kind {
 	LY_SRC_CALLOFF,	 /* by the manager */
 	LY_SRC_HOOKED,	 /* answer to HOOK: `ok`, else `text` */
 	LY_SRC_FENCED,	 /* by the home, outside of any answer of its */
+	LY_SRC_SEALED,	 /* answer to SEAL: `ok`, else `rc`, `text` */
 	LY_SRC_TICK,
 	LY_SRC_KINDS
 };
@@ -115,6 +117,7 @@ enum ly_source_act {
 	LY_SRC_DO_STOPPED,  /* tell the owner; `flag`: we won the race */
 	LY_SRC_DO_HOOK,	    /* on-release, or with `flag` on-abort */
 	LY_SRC_DO_RELEASE,  /* ask the home; then RELEASED */
+	LY_SRC_DO_SEAL,	    /* sign what was sent; then SEALED */
 	LY_SRC_DO_FIN,
 	LY_SRC_DO_ASK,	  /* the home; `flag`: abort; then FATE */
 	LY_SRC_DO_HANGUP, /* connection and QEMU's socket */
@@ -155,6 +158,8 @@ struct ly_source_core {
 	bool migrating, asked_stop, won, asked_release, released, completed,
 	    ended, ready, gone;
 	bool continued;
+	bool seals; /* set by the owner after _init(): S3 */
+	bool asked_seal, sealed;
 	bool hooked, hooking, regained, fenced;
 	uint64_t hook_wait_ms; /* until on-abort is tried again; 0: not yet */
 	unsigned quiet;	       /* STATUSes in a row that said so */

@@ -7,6 +7,28 @@
 
 #define ASK_FIRST_MS 100 /* between two ASKs; doubled by who asks again */
 
+const char *
+ly_source_state_name(unsigned state)
+{
+	static const char *const names[] = {
+		[LY_SRC_DIAL] = "dial",
+		[LY_SRC_SETUP] = "setup",
+		[LY_SRC_COPY] = "copy",
+		[LY_SRC_STOPPING] = "stopping",
+		[LY_SRC_LETGO] = "letgo",
+		[LY_SRC_FINISH] = "finish",
+		[LY_SRC_WAIT] = "wait",
+		[LY_SRC_ASK] = "ask",
+		[LY_SRC_UNDO] = "undo",
+		[LY_SRC_REGAIN] = "regain",
+		[LY_SRC_RESUME] = "resume",
+		[LY_SRC_QUIT] = "quit",
+		[LY_SRC_OVER] = "over",
+	};
+
+	return state < LY_COUNT(names) ? names[state] : "?";
+}
+
 struct ly_source_todo *
 ly_source_add(struct ly_source_todos *todo, enum ly_source_act act)
 {
@@ -147,7 +169,13 @@ ly_source_release(struct ly_source_core *s, struct ly_source_todos *todo)
 void
 ly_source_finish(struct ly_source_core *s, struct ly_source_todos *todo)
 {
-	if (!s->completed || !s->ended || !s->released) /* S3 */
+	if (!s->completed || !s->ended)
+		return;
+	if (s->seals && !s->asked_seal) {
+		s->asked_seal = true;
+		ly_source_add(todo, LY_SRC_DO_SEAL);
+	}
+	if (!s->released || (s->seals && !s->sealed)) /* S3 */
 		return;
 	s->phase = LY_PHASE_COMMIT;
 	ly_source_go(s, LY_SRC_WAIT);

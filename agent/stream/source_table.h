@@ -25,6 +25,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_CALLOFF] = calloff_dialling,
 		[LY_SRC_TICK] = tick_dial,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = fenced_resuming,
+		[LY_SRC_SEALED] = nothing,
 	},
 	[LY_SRC_SETUP] = {
 		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = on_set,
@@ -35,6 +36,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = on_lost,	[LY_SRC_GONE] = on_gone,
 		[LY_SRC_CALLOFF] = on_calloff,	[LY_SRC_TICK] = tick_setup,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = fenced_before,
+		[LY_SRC_SEALED] = nothing,
 	},
 	[LY_SRC_COPY] = {
 		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
@@ -45,6 +47,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = on_lost,	[LY_SRC_GONE] = on_gone,
 		[LY_SRC_CALLOFF] = on_calloff,	[LY_SRC_TICK] = tick_copy,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = fenced_before,
+		[LY_SRC_SEALED] = nothing,
 	},
 	[LY_SRC_STOPPING] = {
 		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
@@ -56,6 +59,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_CALLOFF] = on_calloff,
 		[LY_SRC_TICK] = tick_stopping,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = fenced_before,
+		[LY_SRC_SEALED] = nothing,
 	},
 	[LY_SRC_LETGO] = { /* as FINISH, but nothing is asked yet */
 		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
@@ -66,6 +70,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = on_lost,	[LY_SRC_GONE] = on_gone,
 		[LY_SRC_CALLOFF] = on_calloff,	[LY_SRC_TICK] = tick_letgo,
 		[LY_SRC_HOOKED] = hooked_letting_go,	[LY_SRC_FENCED] = fenced_before,
+		[LY_SRC_SEALED] = on_sealed,
 	},
 	[LY_SRC_FINISH] = {
 		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
@@ -76,6 +81,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = on_lost,	[LY_SRC_GONE] = on_gone,
 		[LY_SRC_CALLOFF] = on_calloff,	[LY_SRC_TICK] = tick_finish,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = fenced_before,
+		[LY_SRC_SEALED] = on_sealed,
 	},
 	[LY_SRC_WAIT] = {
 		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
@@ -87,6 +93,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_CALLOFF] = calloff_waiting,
 		[LY_SRC_TICK] = tick_wait,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = nothing,
+		[LY_SRC_SEALED] = nothing,
 	},
 	[LY_SRC_ASK] = {
 		[LY_SRC_OPEN] = nothing,	[LY_SRC_SET] = nothing,
@@ -98,6 +105,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_CALLOFF] = calloff_waiting,
 		[LY_SRC_TICK] = tick_ask,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = nothing,
+		[LY_SRC_SEALED] = TOO_LATE,
 	},
 	[LY_SRC_UNDO] = {
 		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
@@ -108,6 +116,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = nothing,	[LY_SRC_GONE] = gone_undoing,
 		[LY_SRC_CALLOFF] = nothing,	[LY_SRC_TICK] = tick_undo,
 		[LY_SRC_HOOKED] = hooked_undoing,	[LY_SRC_FENCED] = fenced_undoing,
+		[LY_SRC_SEALED] = TOO_LATE,
 	},
 	[LY_SRC_REGAIN] = {
 		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
@@ -118,6 +127,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = nothing,	[LY_SRC_GONE] = gone_undoing,
 		[LY_SRC_CALLOFF] = nothing,	[LY_SRC_TICK] = tick_regain,
 		[LY_SRC_HOOKED] = hooked_regaining,	[LY_SRC_FENCED] = fenced_resuming,
+		[LY_SRC_SEALED] = nothing,
 	},
 	[LY_SRC_RESUME] = {
 		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
@@ -128,6 +138,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = nothing,	[LY_SRC_GONE] = gone_undoing,
 		[LY_SRC_CALLOFF] = nothing,	[LY_SRC_TICK] = tick_resume,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = fenced_resuming,
+		[LY_SRC_SEALED] = nothing,
 	},
 	[LY_SRC_QUIT] = {
 		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
@@ -138,6 +149,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = nothing,	[LY_SRC_GONE] = gone_quitting,
 		[LY_SRC_CALLOFF] = TOO_LATE,	[LY_SRC_TICK] = nothing,
 		[LY_SRC_HOOKED] = nothing,	[LY_SRC_FENCED] = nothing,
+		[LY_SRC_SEALED] = TOO_LATE,
 	},
 	[LY_SRC_OVER] = {
 		[LY_SRC_OPEN] = TOO_LATE,	[LY_SRC_SET] = TOO_LATE,
@@ -148,6 +160,7 @@ static handler *const table[LY_SRC_STATES][LY_SRC_KINDS] = {
 		[LY_SRC_LOST] = TOO_LATE,	[LY_SRC_GONE] = TOO_LATE,
 		[LY_SRC_CALLOFF] = TOO_LATE,	[LY_SRC_TICK] = TOO_LATE,
 		[LY_SRC_HOOKED] = TOO_LATE,	[LY_SRC_FENCED] = TOO_LATE,
+		[LY_SRC_SEALED] = TOO_LATE,
 	},
 };
 

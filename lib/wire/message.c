@@ -124,6 +124,10 @@ static const struct ly_field lease[] = {
 static const struct ly_field data[] = {
 	LY_BYTES(struct ly_data, body, LY_CHUNK_MAX),
 };
+static const struct ly_field leaf[] = {
+	LY_UINT(struct ly_leaf, index),
+	LY_FIXED(struct ly_leaf, digest),
+};
 static const struct ly_field fin[] = {
 	LY_FIXED(struct ly_fin, mig),
 	LY_UINT(struct ly_fin, bytes),
@@ -304,6 +308,7 @@ static const struct ly_message messages[] = {
 	ROW(RENEW, renew, "I am here; may I go on using what I hold?"),
 	ROW_(LEASE, lease_given, lease, "Yes, for so long from when you asked."),
 	ROW(DATA, data, "Bytes of the hypervisor's own stream."),
+	ROW(LEAF, leaf, "The chunk before is whole, and this is its digest."),
 	ROW(FIN, fin, "The stream is whole: so many bytes."),
 	ROW(READY, ready, "It runs here in this epoch, or never will (rc)."),
 	ROW(ANNOUNCE, announce, "An agent's address and its TPMs."),

@@ -74,6 +74,7 @@ enum ly_type {
 	LY_DATA = 0x30,
 	LY_FIN = 0x31,
 	LY_READY = 0x32,
+	LY_LEAF = 0x33,
 
 	LY_ANNOUNCE = 0x40,
 	LY_BIND = 0x41,
@@ -282,6 +283,13 @@ struct ly_lease_given {
 
 struct ly_data {
 	struct ly_bytes body;
+};
+
+/* Behind each chunk on a lane: what the source makes of it. Not signed; the root
+ * in FIN's statement is. This one tells where it went wrong. */
+struct ly_leaf {
+	uint64_t index; /* of the chunk, in the whole stream */
+	uint8_t digest[32];
 };
 
 /* The source has seen its QEMU finish. What follows `seq` is empty unless the
@@ -573,6 +581,7 @@ union ly_any {
 	struct ly_renew renew;
 	struct ly_lease_given lease;
 	struct ly_data data;
+	struct ly_leaf leaf;
 	struct ly_fin fin;
 	struct ly_ready ready;
 	struct ly_announce announce;

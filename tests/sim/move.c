@@ -263,6 +263,22 @@ source_hook(struct source *s)
 	sim_after(us, on_source_hooked, s, &s->gen, !sim_chance(rng, 50));
 }
 
+/* Signing what was sent takes a while, and now and then the TPM fails. */
+static void
+on_source_sealed(void *obj, uint64_t ok)
+{
+	source_say(obj, LY_SRC_SEALED, ok, "seal");
+}
+
+static void
+source_seal(struct source *s)
+{
+	uint64_t *rng = &s->vm->agent->node->rng;
+	uint64_t us = sim_below(rng, 20 * MS);
+
+	sim_after(us, on_source_sealed, s, &s->gen, !sim_chance(rng, 50));
+}
+
 static void
 source_perform(struct source *s, const struct ly_source_todo *t)
 {
@@ -296,6 +312,9 @@ source_perform(struct source *s, const struct ly_source_todo *t)
 	case LY_SRC_DO_RELEASE:
 		vm->asked_release = vm->want_release = true;
 		vm_release_if_idle(vm);
+		break;
+	case LY_SRC_DO_SEAL:
+		source_seal(s);
 		break;
 	case LY_SRC_DO_FIN:
 		vm->fin = true;
@@ -458,6 +477,7 @@ move_copy(struct vm *vm)
 	vm->source = s;
 	stats.switches++;
 	ly_source_init(&s->core, 100, net_now_ms(a->node));
+	s->core.seals = mig_attested(&vm->mig);
 	cover(M_SOURCE, s->core.state, LY_SRC_KINDS);
 	s->conn = net_dial(a->node, vm->source_host, LY_FOR_STREAM, &vm->mig,
 	    &source_ops, s);

@@ -138,6 +138,39 @@ TEST(qemu_may_be_done_before_fin_comes)
 	WANT(said(LY_DST_DO_CLAIM));
 }
 
+static void
+forged(enum ly_rc rc, const char *text)
+{
+	step((struct ly_dest_event){ .kind = LY_DST_FIN,
+	    .rc = rc,
+	    .forged = true,
+	    .text = text });
+}
+
+TEST(a_stream_that_is_not_what_was_sent_is_an_alarm_and_never_claimed)
+{
+	begin_copy();
+	status(LY_MIG_COMPLETED);
+	forged(LY_REFUSED, "the root is another");
+	WANT_STR(said(LY_DST_DO_ALARM)->text, "the root is another");
+	want_given_up(LY_REFUSED, "the root is another");
+	WANT_INT(done[LY_DST_DO_CLAIM], 0);
+
+	begin_copy(); /* before there is any FIN */
+	forged(LY_MALFORMED, "lane 1, chunk 3");
+	WANT(said(LY_DST_DO_ALARM));
+	want_given_up(LY_MALFORMED, "lane 1, chunk 3");
+	WANT_INT(done[LY_DST_DO_CLAIM], 0);
+}
+
+TEST(a_lane_lost_before_all_stand_ends_it)
+{
+	begin();
+	tell(LY_DST_SET);
+	bad(LY_DST_LOST, "lane 1: it did not come");
+	want_given_up(LY_OUTSIDE, "lane 1: it did not come");
+}
+
 TEST(a_stream_that_is_not_whole_is_never_claimed)
 {
 	begin_copy();

@@ -191,6 +191,86 @@ TEST(fin_needs_completed_and_end_and_released_in_any_order)
 	}
 }
 
+/* S3, with keys. */
+TEST(what_was_sent_is_signed_before_fin_in_any_order)
+{
+	static const int ways[4][3] = { { 0, 1, 2 }, { 1, 0, 2 }, { 1, 2, 0 },
+		{ 0, 2, 1 } };
+
+	for (size_t w = 0; w < LY_COUNT(ways); w++) {
+		begin_won();
+		s.seals = true;
+		status(LY_MIG_COMPLETED);
+		for (int i = 0; i < 3; i++) {
+			WANT_INT(done[LY_SRC_DO_FIN], 0);
+			if (ways[w][i] == 0)
+				released(LY_OK);
+			else if (ways[w][i] == 1)
+				tell(LY_SRC_END);
+			else
+				tell(LY_SRC_SEALED);
+			if (ways[w][i] == 2 && !s.ended) {
+				WANT(!s.sealed); /* it was not asked for */
+				break;
+			}
+		}
+		if (!s.ended) {
+			tell(LY_SRC_END);
+			tell(LY_SRC_SEALED);
+		}
+		WANT_INT(done[LY_SRC_DO_SEAL], 1);
+		WANT_INT(done[LY_SRC_DO_FIN], 1);
+		WANT_INT(s.state, LY_SRC_WAIT);
+	}
+}
+
+TEST(what_was_sent_is_signed_while_on_release_still_runs)
+{
+	begin_copy();
+	slow_hooks = true;
+	s.seals = true;
+	copy(1, 10 * MIB, 500 * MIB, 0, true);
+	copy(1, 10 * MIB, 400 * MIB, 0, true);
+	copy(2, 10 * MIB, 10 * MIB, MIB, true);
+	step((struct ly_source_event){ .kind = LY_SRC_STOPPED,
+	    .ok = true,
+	    .won = true });
+	status(LY_MIG_COMPLETED);
+	tell(LY_SRC_END);
+	WANT_INT(s.state, LY_SRC_LETGO);
+	WANT(said(LY_SRC_DO_SEAL));
+	tell(LY_SRC_SEALED);
+	WANT_INT(done[LY_SRC_DO_FIN], 0);
+	tell(LY_SRC_HOOKED);
+	released(LY_OK);
+	WANT_INT(done[LY_SRC_DO_FIN], 1);
+}
+
+TEST(what_cannot_be_signed_is_called_off_and_never_fin)
+{
+	begin_won();
+	s.seals = true;
+	released(LY_OK);
+	status(LY_MIG_COMPLETED);
+	tell(LY_SRC_END);
+	step((struct ly_source_event){ .kind = LY_SRC_SEALED,
+	    .rc = LY_OUTSIDE,
+	    .text = "the TPM does not quote" });
+	WANT(said(LY_SRC_DO_ASK)->flag);
+	WANT_INT(done[LY_SRC_DO_FIN], 0);
+	fate(LY_OK, LY_FATE_ABORTED);
+	WANT(strstr(s.why, "the TPM does not quote"));
+
+	begin_won();
+	s.seals = true;
+	released(LY_OK);
+	status(LY_MIG_COMPLETED);
+	tell(LY_SRC_END);
+	tick(LY_SOURCE_FINISH_MS);
+	WANT(said(LY_SRC_DO_ASK)->flag);
+	WANT(strstr(s.why, "what was sent is not signed"));
+}
+
 /* ---- the end ---- */
 
 TEST(a_vm_that_runs_at_the_destination_is_destroyed_here)

@@ -296,6 +296,7 @@ check_act(const struct ly_source_todo *t, bool *may_run, bool *may_quit,
 		break;
 	case LY_SRC_DO_FIN:
 		WANT(s.released && s.completed && s.ended);
+		WANT(s.sealed || !s.seals);
 		break;
 	case LY_SRC_DO_OVER:
 		*over = true;
@@ -312,6 +313,7 @@ check_act(const struct ly_source_todo *t, bool *may_run, bool *may_quit,
 	case LY_SRC_DO_PROGRESS:
 	case LY_SRC_DO_ALARM:
 	case LY_SRC_DO_HOOK:
+	case LY_SRC_DO_SEAL:
 		break;
 	}
 }
