@@ -5,12 +5,14 @@
  * the chain it has found out itself.
  */
 #include "cli/cli.h"
+#include "lib/io/file.h"
 #include "lib/io/identity.h"
 #include "manager/record/chain.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +40,10 @@ static const struct ly_opt audit_rows[] = {
 	LY_VALUE(struct audit, export, "--export", "FILE", LY_OPT_FILE, false,
 	    "Write all of it to FILE, its head to FILE.head, FILE.sig, "
 	    "FILE.pem"),
+	LY_VALUE(struct audit, receipt, "--receipt", "ID", LY_OPT_ID, false,
+	    "Write what this migration's parties have proved and signed"),
+	LY_VALUE(struct audit, out, "--out", "DIR", LY_OPT_FILE, false,
+	    "With --receipt: where to, a new directory"),
 	LY_FLAG(struct audit, accept_loss, "--accept-loss",
 	    "Go on although another site knows more of this record"),
 };
@@ -357,6 +363,64 @@ accept_loss(const struct ly_common *c)
 	    "the loss is recorded; the manager goes on");
 }
 
+/* Names are the manager's; none may leave the directory. */
+static bool
+name_good(const char *name)
+{
+	return name[0] != '.' && !strchr(name, '/') && strlen(name) < 128;
+}
+
+static int
+write_file(const struct ly_common *c, const char *dir, const char *name,
+    const char *hex)
+{
+	size_t len = hex ? strlen(hex) / 2 : 0;
+	uint8_t *bytes = malloc(len + 1);
+	char path[1024];
+	struct ly_why why = { "" };
+	enum ly_rc rc = LY_OK;
+
+	if (!bytes || !hex || !name_good(name) ||
+	    ly_unhex(hex, bytes, len) != LY_OK ||
+	    !ly_print(path, sizeof(path), "%s/%s", dir, name))
+		rc = ly_fail(&why, LY_MALFORMED,
+		    "the manager's answer is no receipt");
+	if (rc == LY_OK)
+		rc = ly_file_write(path, bytes, len, 0644, &why);
+	free(bytes);
+	return rc == LY_OK ? LY_EXIT_DONE : ly_cli_fail(c, rc, "%s", why.text);
+}
+
+static int
+write_receipt(const struct ly_common *c, const struct audit *a)
+{
+	LY_AUTO(json_decref) json_t *answer = NULL;
+	int status = ly_cli_ask_plain(c,
+	    ly_cli_request("audit.receipt", "migration", a->receipt,
+		(char *)NULL),
+	    false, &answer);
+	json_t *files = json_object_get(answer, "files"), *v;
+	const char *name;
+
+	if (status != LY_EXIT_DONE)
+		return status;
+	if (mkdir(a->out, 0755) != 0)
+		return ly_cli_fail(c, LY_OUTSIDE, "%s: %s", a->out,
+		    strerror(errno));
+	json_object_foreach(files, name, v) {
+		status = write_file(c, a->out, name, json_string_value(v));
+		if (status != LY_EXIT_DONE)
+			return status;
+	}
+	if (c->json)
+		printf("{\"ok\":true,\"files\":%zu}\n",
+		    json_object_size(files));
+	else if (!c->quiet)
+		printf("%zu files in %s, first of all receipt.txt\n",
+		    json_object_size(files), a->out);
+	return LY_EXIT_DONE;
+}
+
 static int
 run_audit(const struct ly_common *c, const void *args)
 {
@@ -368,6 +432,11 @@ run_audit(const struct ly_common *c, const void *args)
 	if ((a->verify || a->export) && some)
 		return ly_cli_usage(c,
 		    "--verify and --export are about all events");
+	if (!a->receipt != !a->out || (a->receipt && some))
+		return ly_cli_usage(c,
+		    "--receipt ID --out DIR go together, and alone");
+	if (a->receipt)
+		return write_receipt(c, a);
 	if (a->accept_loss && (some || a->verify || a->export))
 		return ly_cli_usage(c, "--accept-loss goes alone");
 	if (a->since && !parse_since(a->since, &w.since))

@@ -43,6 +43,7 @@ enum ly_verb {
 	LY_DO_STATUS,
 	LY_DO_AUDIT,
 	LY_DO_AUDIT_ACCEPT,
+	LY_DO_AUDIT_RECEIPT,
 	LY_VERBS
 };
 

@@ -6,6 +6,7 @@
 #include "manager/api/call.h"
 
 #include "lib/io/file.h"
+#include "manager/io/receipt.h"
 
 #include <stdlib.h>
 
@@ -133,6 +134,31 @@ ly_api_audit_accept(const struct ly_api_call *c)
 		ly_api_yes(c,
 		    json_pack("{s:I}", "events",
 			(json_int_t)ly_record_head(c->m)->n));
+	else
+		ly_api_no(c, rc, &why);
+}
+
+void
+ly_api_audit_receipt(const struct ly_api_call *c)
+{
+	const char *text = ly_api_text(c->r, "migration");
+	struct ly_mig_row row;
+	json_t *files = NULL;
+	struct ly_why why = { "" };
+	struct ly_id id;
+	char key[LY_ID_TEXT];
+	enum ly_rc rc = ly_id_parse(text, &id);
+
+	if (rc != LY_OK)
+		rc = ly_fail(&why, rc, "\"%s\" is not the id of a migration",
+		    text);
+	if (rc == LY_OK)
+		rc = ly_store_get(c->m->store, LY_ROW_MIG, ly_id_text(&id, key),
+		    &row, &why);
+	if (rc == LY_OK)
+		rc = ly_receipt_make(c->m, &row, &files, &why);
+	if (rc == LY_OK)
+		ly_api_yes(c, json_pack("{s:o}", "files", files));
 	else
 		ly_api_no(c, rc, &why);
 }

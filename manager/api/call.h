@@ -28,7 +28,7 @@ struct ly_host *ly_api_host(const struct ly_api_call *c, const char *key,
     bool ours);
 
 /* ---- audit.c ---- */
-ly_api_verb ly_api_audit, ly_api_audit_accept;
+ly_api_verb ly_api_audit, ly_api_audit_accept, ly_api_audit_receipt;
 
 /* ---- policy.c ---- */
 ly_api_verb ly_api_policy_show, ly_api_policy_host, ly_api_policy_push;

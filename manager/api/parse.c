@@ -72,6 +72,9 @@ const struct ly_verb_row ly_verbs[LY_VERBS] = {
 	[LY_DO_AUDIT_ACCEPT] = { "audit.accept",
 	    "believe the record although another site knows more of it",
 	    { { 0 } } },
+	[LY_DO_AUDIT_RECEIPT] = { "audit.receipt",
+	    "what a migration's parties have proved and signed",
+	    { { "migration", LY_KEY_TEXT, true, LY_ID_TEXT - 1 } } },
 };
 // clang-format on
 

@@ -4,55 +4,15 @@
  * and two real managers that are each other's witness.
  */
 #pragma GCC diagnostic ignored "-Wunused-function" /* the scene has more */
-#include "tests/io/manager_scene.h"
-
-static char out[262144];
-static int status;
-
-static LY_PRINTF(1, 2) void sh(const char *fmt, ...)
-{
-	char cmd[2048];
-	FILE *f;
-	size_t n = 0;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
-	f = popen(cmd, "r");
-	WANT(f);
-	/* The fakes live on meanwhile: the manager may ask them. */
-	for (;;) {
-		struct pollfd p = { .fd = fileno(f), .events = POLLIN };
-		ssize_t got;
-
-		uv_run(world.loop, UV_RUN_NOWAIT);
-		if (poll(&p, 1, 5) != 1)
-			continue;
-		got = read(p.fd, out + n, sizeof(out) - 1 - n);
-		if (got <= 0)
-			break;
-		n += (size_t)got;
-	}
-	out[n] = '\0';
-	status = WEXITSTATUS(pclose(f));
-}
+#include "tests/io/run_shell.h"
 
 static void
 lanyard(int s, const char *words)
 {
 	const char *build = getenv("BUILD");
 
-	sh("%s/lanyard --manager %s %s 2>&1", build ? build : "build",
+	run_shell("%s/lanyard --manager %s %s 2>&1", build ? build : "build",
 	    site_path("%s.sock", site_names[s]), words);
-}
-
-static void
-want(const char *says, int code)
-{
-	if (status != code || !strstr(out, says))
-		test_fail(__FILE__, __LINE__, "no \"%s\": %d: %s", says, status,
-		    out);
 }
 
 static void
@@ -73,19 +33,19 @@ TEST(what_was_asked_and_done_is_told_in_order)
 		"asks for web1 to be moved from"
 		" north/n1 to south/s1",
 		"ticket issued", "epoch changed", "migration committed" };
-	const char *at = out;
+	const char *at = shell_out;
 
 	web1();
 	move_here();
 	migrate("south/s1");
 	want_idle(NORTH, "web1");
 	lanyard(NORTH, "audit");
-	WANT_INT(status, 0);
+	WANT_INT(shell_status, 0);
 	for (size_t i = 0; i < LY_COUNT(story); i++) {
 		at = strstr(at, story[i]);
 		if (!at)
 			test_fail(__FILE__, __LINE__, "no \"%s\" after: %s",
-			    story[i], out);
+			    story[i], shell_out);
 	}
 }
 
@@ -95,24 +55,24 @@ TEST(events_are_found_by_vm_host_migration_and_time)
 	char *at;
 
 	lanyard(NORTH, "audit --vm web1");
-	want("vm started: web1", 0);
-	WANT(!strstr(out, "host added"));
+	want_shell("vm started: web1", 0);
+	WANT(!strstr(shell_out, "host added"));
 	lanyard(NORTH, "audit --host south/s1 --json");
-	want("\"kind\":\"migration committed\"", 0);
-	WANT(!strstr(out, "vm created"));
-	at = strstr(out, "\"mig\":\"");
+	want_shell("\"kind\":\"migration committed\"", 0);
+	WANT(!strstr(shell_out, "vm created"));
+	at = strstr(shell_out, "\"mig\":\"");
 	WANT(at);
 	ly_copy(mig, LY_ID_TEXT, at + 7);
 	ly_print(cmd, sizeof(cmd), "audit --mig %s", mig);
 	lanyard(NORTH, cmd);
-	want("migration asked", 0);
-	WANT(!strstr(out, "vm created"));
+	want_shell("migration asked", 0);
+	WANT(!strstr(shell_out, "vm created"));
 	lanyard(NORTH, "audit --since 1h");
-	want("record begun", 0);
+	want_shell("record begun", 0);
 	lanyard(NORTH, "audit --since 2099-01-01");
-	WANT_STR(out, "");
+	WANT_STR(shell_out, "");
 	lanyard(NORTH, "audit --since yesterday");
-	want("expected a date", 2);
+	want_shell("expected a date", 2);
 }
 
 TEST(the_chain_is_verified_by_who_asks)
@@ -120,15 +80,15 @@ TEST(the_chain_is_verified_by_who_asks)
 	restart(SOUTH); /* it is told the head when it connects */
 	for (int i = 0; i < 200; i++) {
 		lanyard(NORTH, "audit --verify");
-		if (strstr(out, "Site south has signed"))
+		if (strstr(shell_out, "Site south has signed"))
 			break;
 		turn(20);
 	}
-	want("events, unbroken since", 0);
-	want("head signed by spiffe://north/manager/m1", 0);
-	want("Site south has signed that it saw the first", 0);
+	want_shell("events, unbroken since", 0);
+	want_shell("head signed by spiffe://north/manager/m1", 0);
+	want_shell("Site south has signed that it saw the first", 0);
 	lanyard(NORTH, "audit --verify --json");
-	want("\"witnesses\":1", 0);
+	want_shell("\"witnesses\":1", 0);
 }
 
 /* With what everybody has. */
@@ -138,20 +98,22 @@ TEST(an_export_is_checked_without_lanyard)
 
 	ly_print(cmd, sizeof(cmd), "audit --export %s", site_path("all"));
 	lanyard(NORTH, cmd);
-	want("unbroken", 0);
-	sh("cd %s && openssl x509 -in all.pem -noout -pubkey >all.pub &&"
-	   " openssl dgst -sha256 -verify all.pub -signature all.sig all.head",
+	want_shell("unbroken", 0);
+	run_shell(
+	    "cd %s && openssl x509 -in all.pem -noout -pubkey >all.pub &&"
+	    " openssl dgst -sha256 -verify all.pub -signature all.sig all.head",
 	    site_path("."));
-	want("Verified OK", 0);
-	sh("cd %s && test $(wc -l <all) = $(sed -n 's/^events //p' all.head) &&"
-	   " test $(tail -n 1 all | tr -d '\\n' | sha256sum | cut -c 1-64) ="
-	   " $(sed -n 's/^hash //p' all.head) && echo same",
+	want_shell("Verified OK", 0);
+	run_shell(
+	    "cd %s && test $(wc -l <all) = $(sed -n 's/^events //p' all.head) &&"
+	    " test $(tail -n 1 all | tr -d '\\n' | sha256sum | cut -c 1-64) ="
+	    " $(sed -n 's/^hash //p' all.head) && echo same",
 	    site_path("."));
-	want("same", 0);
-	sh("cd %s && sed -n 2p all | grep -c"
-	   " $(sed -n 1p all | tr -d '\\n' | sha256sum | cut -c 1-64)",
+	want_shell("same", 0);
+	run_shell("cd %s && sed -n 2p all | grep -c"
+		  " $(sed -n 1p all | tr -d '\\n' | sha256sum | cut -c 1-64)",
 	    site_path("."));
-	want("1", 0);
+	want_shell("1", 0);
 }
 
 /* A key that was one host's is refused for another. */
@@ -177,7 +139,7 @@ TEST(a_key_is_certified_for_one_host_only)
 	json_decref(o);
 	want_ok(NORTH, "{\"do\":\"host.remove\",\"host\":\"n8\"}");
 	lanyard(NORTH, "audit --host n8");
-	want("removes host n8", 0);
+	want_shell("removes host n8", 0);
 }
 
 TEST(a_removed_vm_is_found_by_its_name)
@@ -187,25 +149,26 @@ TEST(a_removed_vm_is_found_by_its_name)
 	    "\"definition\":{\"memory\":256}}");
 	want_ok(NORTH, "{\"do\":\"vm.remove\",\"vm\":\"old\"}");
 	lanyard(NORTH, "audit --vm old");
-	want("vm created: old", 0);
-	want("vm removed: old", 0);
+	want_shell("vm created: old", 0);
+	want_shell("vm removed: old", 0);
 }
 
 TEST(a_changed_record_keeps_the_manager_from_starting)
 {
 	kill_manager(NORTH);
-	sh("cd %s && cp -r north north.good && sqlite3 north/lanyard.db"
-	   " 'DROP TRIGGER record_stays; UPDATE record SET line ="
-	   " replace(line, \"web1\", \"web2\") WHERE n = 7'",
+	run_shell("cd %s && cp -r north north.good && sqlite3 north/lanyard.db"
+		  " 'DROP TRIGGER record_stays; UPDATE record SET line ="
+		  " replace(line, \"web1\", \"web2\") WHERE n = 7'",
 	    site_path("."));
-	WANT_INT(status, 0);
+	WANT_INT(shell_status, 0);
 	WANT_INT(WEXITSTATUS(wait_for(run("-v", "-c", site_path("north.conf"),
 		     site_path("broken.log")))),
 	    1);
-	sh("cat %s", site_path("broken.log"));
-	want("the permanent record is broken", 0);
-	want("put back a lanyard.db that is whole", 0);
-	sh("cd %s && rm -rf north && mv north.good north", site_path("."));
+	run_shell("cat %s", site_path("broken.log"));
+	want_shell("the permanent record is broken", 0);
+	want_shell("put back a lanyard.db that is whole", 0);
+	run_shell("cd %s && rm -rf north && mv north.good north",
+	    site_path("."));
 	start_manager(NORTH);
 	want_hosts(NORTH, 3);
 }
@@ -214,7 +177,7 @@ TEST(a_changed_record_keeps_the_manager_from_starting)
 TEST(a_record_that_was_put_back_is_found_by_the_witness)
 {
 	kill_manager(NORTH);
-	sh("cd %s && rm -rf old && cp -r north old", site_path("."));
+	run_shell("cd %s && rm -rf old && cp -r north old", site_path("."));
 	start_manager(NORTH);
 	want_hosts(NORTH, 3);
 	want_ok(NORTH,
@@ -223,17 +186,17 @@ TEST(a_record_that_was_put_back_is_found_by_the_witness)
 	restart(SOUTH);
 	turn(200);
 	kill_manager(NORTH);
-	sh("cd %s && rm -rf north && cp -r old north", site_path("."));
+	run_shell("cd %s && rm -rf north && cp -r old north", site_path("."));
 	start_manager(NORTH);
 	want_hosts(NORTH, 3);
 	for (int i = 0; i < 200; i++) {
 		lanyard(NORTH, "audit --quiet --since 2099-01-01");
 		lanyard(NORTH, "audit --since 2099-01-01");
-		if (strstr(out, "ALARM"))
+		if (strstr(shell_out, "ALARM"))
 			break;
 		turn(20);
 	}
-	want("site south has a head of", 0);
+	want_shell("site south has a head of", 0);
 	want_no(NORTH,
 	    "{\"do\":\"vm.add\",\"name\":\"more\",\"home\":\"n2\","
 	    "\"definition\":{\"memory\":256}}",
@@ -243,26 +206,26 @@ TEST(a_record_that_was_put_back_is_found_by_the_witness)
 	    "\"wait\":true}",
 	    "outside", "audit --accept-loss");
 	lanyard(SOUTH, "status");
-	want("its permanent record went back", 0);
+	want_shell("its permanent record went back", 0);
 }
 
 TEST(an_accepted_loss_is_an_event_and_is_not_asked_again)
 {
 	lanyard(NORTH, "audit --accept-loss");
-	want("recorded", 0);
+	want_shell("recorded", 0);
 	lanyard(NORTH, "audit --accept-loss");
-	want("nothing is lost", 1);
+	want_shell("nothing is lost", 1);
 	lanyard(NORTH, "audit");
-	want("record loss accepted: site south has a head", 0);
+	want_shell("record loss accepted: site south has a head", 0);
 	restart(NORTH);
 	turn(500);
 	lanyard(NORTH, "audit --verify");
-	want("unbroken", 0);
+	want_shell("unbroken", 0);
 	good_moods();
 	migrate("north/n2");
 	want_idle(NORTH, "web1");
 	lanyard(NORTH, "audit --quiet");
-	WANT(!strstr(out, "ALARM"));
+	WANT(!strstr(shell_out, "ALARM"));
 }
 
 TEST_MAIN()
