@@ -181,7 +181,7 @@ on_random(void *arg, const struct ly_chip_answer *a)
 	if (e->core.state != LY_HAND_MAKING)
 		return; /* it has ended meanwhile */
 	if (rc != LY_OK) {
-		ly_fail(&why, rc, "source: its TPM: %s", a->why);
+		ly_fail(&why, rc, "source: %s", a->why);
 	} else {
 		s = ly_entry_secret(e);
 		ly_random(s->key, sizeof(s->key));
@@ -271,7 +271,7 @@ on_opened(void *arg, const struct ly_chip_answer *a)
 
 	e->jobs--;
 	if (rc != LY_OK)
-		ly_fail(&why, rc, "destination: its TPM: %s", a->why);
+		ly_fail(&why, rc, "destination: %s", a->why);
 	else if (a->bytes.len > sizeof(e->nonce))
 		rc = ly_fail(&why, LY_OUTSIDE,
 		    "destination: its TPM: a nonce of %zu bytes", a->bytes.len);
@@ -319,7 +319,7 @@ on_unsealed(void *arg, const struct ly_chip_answer *a)
 
 	e->jobs--;
 	if (rc != LY_OK)
-		ly_fail(&why, rc, "destination: its TPM: %s", a->why);
+		ly_fail(&why, rc, "destination: %s", a->why);
 	else if (a->bytes.len != LY_MIG_KEY_LEN)
 		rc = ly_fail(&why, LY_REFUSED,
 		    "source: the key it has made has %zu bytes", a->bytes.len);
