@@ -646,7 +646,7 @@ static void
 take(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
-	assert(!h->blind);
+	assert(!h->blind && !h->peeking);
 	h->seq = ev->seq;
 	h->op = ev->op;
 	h->kept = false;
@@ -702,6 +702,8 @@ command(struct ly_home *h, const struct ly_home_event *ev,
 		refuse(todo, ev, LY_REFUSED); /* it has just given it away */
 	} else if (ev->seq == h->seq && ev->seq > 0) {
 		again(h, ev, todo);
+	} else if (ev->seq == h->seq + 1 && h->peeking) {
+		ly_home_hold(todo, ev);
 	} else if (ev->seq == h->seq + 1 && h->tpm != LY_TPM_RUNNING) {
 		take(h, ev, todo);
 	} else {
@@ -735,6 +737,8 @@ static void
 answered(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo)
 {
+	if (ly_home_peek_over(h, todo, false))
+		return;
 	if (h->tpm != LY_TPM_RUNNING)
 		return; /* of before it was declared dead */
 	if (h->op == LY_OP_INIT && ev->ok)
@@ -752,6 +756,7 @@ tpm_dead(struct ly_home *h, const struct ly_home_event *ev,
 	bool running = h->tpm == LY_TPM_RUNNING;
 
 	(void)ev;
+	(void)ly_home_peek_over(h, todo, true);
 	if (h->tpm != LY_TPM_BROKEN)
 		ly_home_alarm(todo,
 		    running ?
@@ -825,7 +830,7 @@ static handler *const table[LY_REC_STATES + 1][LY_HOME_KINDS] = {
 		[LY_HOME_RELEASE] = fenced,	[LY_HOME_CLAIM] = claim_late,
 		[LY_HOME_ABORT] = abort_it,	[LY_HOME_QUERY] = query,
 		[LY_HOME_WRITTEN] = cannot,	[LY_HOME_GONE] = gone,
-		[LY_HOME_TICK] = nothing,
+		[LY_HOME_TICK] = nothing,	[LY_HOME_PEEK] = ly_home_peek,
 	},
 	[LY_REC_ATTACHED] = {
 		[LY_HOME_ATTACH] = attach_held,	[LY_HOME_RESUME] = resume,
@@ -835,7 +840,7 @@ static handler *const table[LY_REC_STATES + 1][LY_HOME_KINDS] = {
 		[LY_HOME_RELEASE] = refused,	[LY_HOME_CLAIM] = claim_late,
 		[LY_HOME_ABORT] = abort_it,	[LY_HOME_QUERY] = query,
 		[LY_HOME_WRITTEN] = cannot,	[LY_HOME_GONE] = gone,
-		[LY_HOME_TICK] = nothing,
+		[LY_HOME_TICK] = nothing,	[LY_HOME_PEEK] = ly_home_peek,
 	},
 	[LY_REC_PREPARED] = {
 		[LY_HOME_ATTACH] = attach_held,	[LY_HOME_RESUME] = resume,
@@ -845,7 +850,7 @@ static handler *const table[LY_REC_STATES + 1][LY_HOME_KINDS] = {
 		[LY_HOME_RELEASE] = release,	[LY_HOME_CLAIM] = claim_early,
 		[LY_HOME_ABORT] = abort_it,	[LY_HOME_QUERY] = query,
 		[LY_HOME_WRITTEN] = cannot,	[LY_HOME_GONE] = gone,
-		[LY_HOME_TICK] = expire,
+		[LY_HOME_TICK] = expire,	[LY_HOME_PEEK] = ly_home_peek,
 	},
 	[LY_REC_QUIESCED] = {
 		[LY_HOME_ATTACH] = attach_held,	[LY_HOME_RESUME] = resume,
@@ -855,7 +860,8 @@ static handler *const table[LY_REC_STATES + 1][LY_HOME_KINDS] = {
 		[LY_HOME_RELEASE] = release_again, [LY_HOME_CLAIM] = claim,
 		[LY_HOME_ABORT] = abort_it,	[LY_HOME_QUERY] = query,
 		[LY_HOME_WRITTEN] = cannot,	[LY_HOME_GONE] = gone,
-		[LY_HOME_TICK] = nothing, /* only CLAIM or ABORT end it */
+		/* only CLAIM or ABORT end it */
+		[LY_HOME_TICK] = nothing,	[LY_HOME_PEEK] = ly_home_peek,
 	},
 	[WRITING] = {
 		[LY_HOME_ATTACH] = busy,	[LY_HOME_RESUME] = busy,
@@ -865,7 +871,7 @@ static handler *const table[LY_REC_STATES + 1][LY_HOME_KINDS] = {
 		[LY_HOME_RELEASE] = busy,	[LY_HOME_CLAIM] = claim_writing,
 		[LY_HOME_ABORT] = busy,		[LY_HOME_QUERY] = busy,
 		[LY_HOME_WRITTEN] = written,	[LY_HOME_GONE] = gone,
-		[LY_HOME_TICK] = nothing,
+		[LY_HOME_TICK] = nothing,	[LY_HOME_PEEK] = ly_home_peek,
 	},
 };
 // clang-format on
@@ -892,4 +898,5 @@ ly_home_step(struct ly_home *h, const struct ly_home_event *ev,
 	table[row][ev->kind](h, ev, todo);
 	assert(h->rec.epoch >= epoch);
 	assert(h->seq >= seq || seq_may_fall);
+	assert(!h->peeking || h->tpm != LY_TPM_RUNNING); /* H7 */
 }

@@ -9,7 +9,8 @@
  * - the lease (`rec.state`, durable): DETACHED, ATTACHED to `holder`,
  *   PREPARED for a migration, QUIESCED between RELEASE and CLAIM;
  * - the TPM (`tpm`, in memory): IDLE, RUNNING one command, BROKEN until the
- *   VM resets.
+ *   VM resets. Between two commands the home may look at the TPM itself
+ *   (`peeking`).
  *
  * What must be true for the laws to hold:
  *
@@ -26,7 +27,9 @@
  *    of the holder before has ended for sure (`lease_ms` after its door closed,
  *    or after our own start, of whose time before we know nothing). The record has changed long before, and the
  *    holder before is fenced; but until its lease ends it may still answer its
- *    guest from what it knows. ATTACH hears LY_BUSY until then.
+ *    guest from what it knows. ATTACH hears LY_BUSY until then;
+ * H7 while the TPM runs a command of the home's own, it runs none of the
+ *    guest's, and what it says is not taken for an answer to one.
  *
  * A visitor that breaks a rule is refused each time, and the operator is told
  * once for each kind of it in an epoch: who repeats itself fills no log.
@@ -63,6 +66,7 @@ enum ly_home_kind {
 	LY_HOME_WRITTEN, /* `ok`: the record is on disk, or could not be */
 	LY_HOME_GONE,	 /* a door is closed */
 	LY_HOME_TICK,
+	LY_HOME_PEEK, /* somebody wants to know the PCRs */
 	LY_HOME_KINDS
 };
 
@@ -101,8 +105,11 @@ enum ly_home_act {
 	LY_DO_DETACHED,
 	LY_DO_OUTCOME,
 	LY_DO_FENCE,
-	LY_DO_WRITE, /* `next` to disk, then tell WRITTEN */
-	LY_DO_ALARM, /* `text` */
+	LY_DO_WRITE,  /* `next` to disk, then tell WRITTEN */
+	LY_DO_ALARM,  /* `text` */
+	LY_DO_PEEK,   /* a command of our own, on the TPM; its ANSWER is told */
+	LY_DO_PEEKED, /* that is over, or cannot be: `rc` */
+	LY_DO_HOLD,   /* the event is to come again once we are not peeking */
 };
 
 struct ly_home_todo {
@@ -129,6 +136,7 @@ struct ly_home {
 	enum ly_home_tpm tpm;
 	bool blind;	/* since our start: rec.seq may be behind */
 	bool dirty;	/* broken once the running command is over */
+	bool peeking;	/* it runs one of our own; then not RUNNING */
 	ly_door door;	/* of the holder; 0: its link is down */
 	uint64_t age;	/* of its connection */
 	ly_door staged; /* of who may claim; 0: its link is down */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What home.c (the machine), doubt.c (what it tells of visitors that break a
- * rule) and settled.c (migrations in a record) share; for these three only. */
+ * rule), peek.c (commands of its own) and settled.c (migrations in a record)
+ * share; for these only. */
 #ifndef LY_AGENT_HOME_HOME_IN_H
 #define LY_AGENT_HOME_HOME_IN_H
 
@@ -56,6 +57,15 @@ void ly_home_doubt_ticket(struct ly_home *h, const struct ly_home_event *ev,
 void ly_home_doubt_holder(struct ly_home *h, const struct ly_home_event *ev,
     struct ly_home_todos *todo);
 void ly_home_doubt_command(struct ly_home *h, struct ly_home_todos *todo);
+
+/* ---- peek.c ---- */
+
+void ly_home_peek(struct ly_home *h, const struct ly_home_event *ev,
+    struct ly_home_todos *todo);
+/* The TPM has answered, or is dead. False: it did not run one of our own. */
+bool ly_home_peek_over(struct ly_home *h, struct ly_home_todos *todo,
+    bool dead);
+void ly_home_hold(struct ly_home_todos *todo, const struct ly_home_event *ev);
 
 /* ---- settled.c ---- */
 

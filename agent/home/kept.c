@@ -16,6 +16,7 @@ static const struct ly_field core[] = {
 	LY_BOOL(struct ly_home, forgot),
 	LY_UINT(struct ly_home, left_ms),
 	LY_UINT(struct ly_home, taken_ms),
+	LY_BOOL(struct ly_home, peeking),
 };
 
 const struct ly_message ly_home_kept_table = LY_MESSAGE(0, "home",
@@ -62,7 +63,9 @@ nonsense(const struct ly_home_kept *k)
 {
 	bool running = k->core.tpm == LY_TPM_RUNNING;
 
-	if (running != k->tpm.busy)
+	if (running && k->core.peeking)
+		return "a command of a guest's and one of the home's own";
+	if ((running || k->core.peeking) != k->tpm.busy)
 		return "a command runs on no TPM, or none on one that works";
 	if (running && k->core.kept)
 		return "an answer to a command that runs";
@@ -165,6 +168,7 @@ ly_home_wake(struct ly_home *h, const struct ly_record *rec,
 	*h = (struct ly_home){ .rec = *rec,
 		.tpm = kept->tpm,
 		.dirty = kept->dirty,
+		.peeking = kept->peeking,
 		.seq = kept->seq,
 		.op = kept->op,
 		.lease_ms = lease_ms,

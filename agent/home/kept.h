@@ -16,7 +16,7 @@
 #include "agent/home/home.h"
 #include "agent/tpm/kept.h"
 
-#define LY_HOME_KEPT_VERSION 2
+#define LY_HOME_KEPT_VERSION 3
 #define LY_HOME_KEPT_MAX 224 /* bytes at the most */
 
 extern const struct ly_message ly_home_kept_table, ly_home_shell_table;

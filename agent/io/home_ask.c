@@ -153,6 +153,7 @@ ly_homes_end_asks(struct ly_homes *hs)
 		if (b)
 			no(b->done, b->arg, LY_OUTSIDE, "the agent ends");
 		free(b);
+		ly_home_vpcrs_end(h);
 	}
 	for (size_t i = 0; i < hs->doors_n; i++) {
 		struct ly_door_slot *d = &hs->doors[i];

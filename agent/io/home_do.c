@@ -92,6 +92,54 @@ do_keep(struct home *h, const struct ly_home_todo *t,
 	memcpy(ly_home_answer_room(h, body.len), body.at, body.len);
 }
 
+/* The event with all it points to. */
+static struct later *
+copy_of(const struct ly_home_event *ev, struct ly_bytes body)
+{
+	struct later *l = calloc(1, sizeof(*l) + body.len);
+
+	if (!l)
+		abort();
+	l->ev = *ev;
+	l->len = body.len;
+	if (body.len)
+		memcpy(l->body, body.at, body.len);
+	if (ev->who)
+		l->ev.who = strcpy(l->who, ev->who);
+	if (ev->secret)
+		l->ev.secret = memcpy(l->secret, ev->secret, LY_SECRET_LEN);
+	if (ev->hash)
+		l->ev.hash = memcpy(l->hash, ev->hash, sizeof(l->hash));
+	if (ev->ticket) {
+		l->ticket = *ev->ticket;
+		l->ev.ticket = &l->ticket;
+	}
+	if (ev->token) {
+		l->token = *ev->token;
+		l->ev.token = &l->token;
+	}
+	return l;
+}
+
+static void
+later_free(struct later *l)
+{
+	if (l)
+		ly_wipe(l, sizeof(*l) + l->len);
+	free(l);
+}
+
+/* One asked again over a new link takes the place of the same of before. It is
+ * not kept: if we die, its sender sends it again. */
+static void
+do_hold(struct home *h, const struct ly_home_todo *t,
+    const struct ly_home_event *ev, struct ly_bytes body)
+{
+	(void)t;
+	later_free(h->held);
+	h->held = copy_of(ev, body);
+}
+
 static void
 do_keep_failure(struct home *h, const struct ly_home_todo *t,
     const struct ly_home_event *ev, struct ly_bytes body)
@@ -248,6 +296,15 @@ do_fence(struct home *h, const struct ly_home_todo *t,
 }
 
 static void
+do_peeked(struct home *h, const struct ly_home_todo *t,
+    const struct ly_home_event *ev, struct ly_bytes body)
+{
+	(void)ev;
+	(void)body;
+	ly_home_vpcrs_over(h, t->rc);
+}
+
+static void
 do_write(struct home *h, const struct ly_home_todo *t,
     const struct ly_home_event *ev, struct ly_bytes body)
 {
@@ -308,7 +365,7 @@ static deed *const before[] = {
 	[LY_DO_CANCEL] = do_cancel,
 	[LY_DO_KEEP] = do_keep,
 	[LY_DO_KEEP_FAILURE] = do_keep_failure,
-	[LY_DO_ALARM] = NULL,
+	[LY_DO_HOLD] = do_hold,
 };
 
 static deed *const after[] = {
@@ -322,6 +379,8 @@ static deed *const after[] = {
 	[LY_DO_FENCE] = do_fence,
 	[LY_DO_WRITE] = do_write,
 	[LY_DO_ALARM] = do_alarm,
+	[LY_DO_PEEKED] = do_peeked,
+	[LY_DO_HOLD] = NULL,
 };
 
 static void
@@ -334,10 +393,10 @@ perform(struct home *h, deed *const deeds[], const struct ly_home_todos *todo,
 }
 
 static bool
-is_to_run(const struct ly_home_todos *todo)
+is_to(const struct ly_home_todos *todo, enum ly_home_act act)
 {
 	for (unsigned i = 0; i < todo->n; i++)
-		if (todo->act[i].act == LY_DO_RUN)
+		if (todo->act[i].act == act)
 			return true;
 	return false;
 }
@@ -351,11 +410,15 @@ step(struct home *h, const struct ly_home_event *ev, struct ly_bytes body)
 	struct ly_home_todos todo = { .n = 0 }, more = { .n = 0 };
 	struct ly_home_event made;
 	struct ly_tpm_say say = { .len = 0 };
+	bool on_its_way = true;
 
 	ly_home_step(&h->core, ev, &todo);
 	perform(h, before, &todo, ev, body);
-	if (is_to_run(&todo) &&
-	    !ly_home_tpm_run(h, ev->op, body, &made, &say)) {
+	if (is_to(&todo, LY_DO_RUN))
+		on_its_way = ly_home_tpm_run(h, ev->op, body, &made, &say);
+	else if (is_to(&todo, LY_DO_PEEK))
+		on_its_way = ly_home_tpm_peek(h, &made);
+	if (!on_its_way) {
 		ly_home_step(&h->core, &made, &more);
 		perform(h, before, &more, &made,
 		    (struct ly_bytes){ say.at, say.len });
@@ -369,56 +432,77 @@ step(struct home *h, const struct ly_home_event *ev, struct ly_bytes body)
  * next command of a guest at home, a door that closes): each is copied whole.
  */
 static void
-feed_later(struct home *h, const struct ly_home_event *ev, const void *body,
-    size_t len)
+feed_later(struct home *h, const struct ly_home_event *ev, struct ly_bytes body)
 {
-	struct later *l = calloc(1, sizeof(*l) + len);
 	struct later **end = &h->later;
 
-	if (!l)
-		abort();
-	l->ev = *ev;
-	l->len = len;
-	if (len)
-		memcpy(l->body, body, len);
-	if (ev->who)
-		l->ev.who = strcpy(l->who, ev->who);
-	if (ev->secret)
-		l->ev.secret = memcpy(l->secret, ev->secret, LY_SECRET_LEN);
-	if (ev->hash)
-		l->ev.hash = memcpy(l->hash, ev->hash, sizeof(l->hash));
-	if (ev->ticket) {
-		l->ticket = *ev->ticket;
-		l->ev.ticket = &l->ticket;
-	}
-	if (ev->token) {
-		l->token = *ev->token;
-		l->ev.token = &l->token;
-	}
 	while (*end)
 		end = &(*end)->next;
-	*end = l;
+	*end = copy_of(ev, body);
+}
+
+/* The next event that is due, or NULL. What was held comes last: then the
+ * machine has heard what has become of its door. */
+static struct later *
+next_event(struct home *h)
+{
+	struct later *l = h->later;
+
+	if (ly_home_vpcrs_due(h))
+		return copy_of(&(struct ly_home_event){ .kind = LY_HOME_PEEK },
+		    (struct ly_bytes){ NULL, 0 });
+	if (l) {
+		h->later = l->next;
+		return l;
+	}
+	if (!h->held || h->core.peeking)
+		return NULL;
+	l = ly_take(h->held);
+	if (ly_door_of(h->homes, l->ev.door))
+		return l;
+	later_free(l);
+	return NULL;
+}
+
+void
+ly_home_go_on(struct home *h)
+{
+	struct later *l;
+
+	if (h->homes->closing || h->feeding)
+		return;
+	h->feeding = true;
+	while (!h->homes->closing && (l = next_event(h))) {
+		step(h, &l->ev, (struct ly_bytes){ l->body, l->len });
+		later_free(l);
+	}
+	h->feeding = false;
 }
 
 void
 ly_home_feed(struct home *h, const struct ly_home_event *ev, const void *body,
     size_t len)
 {
-	struct later *l;
-
 	if (h->homes->closing)
 		return;
 	if (h->feeding) {
-		feed_later(h, ev, body, len);
+		feed_later(h, ev, (struct ly_bytes){ body, len });
 		return;
 	}
 	h->feeding = true;
 	step(h, ev, (struct ly_bytes){ body, len });
+	h->feeding = false;
+	ly_home_go_on(h);
+}
+
+void
+ly_home_forget_events(struct home *h)
+{
+	struct later *l;
+
 	while ((l = h->later)) {
 		h->later = l->next;
-		step(h, &l->ev, (struct ly_bytes){ l->body, l->len });
-		ly_wipe(l->secret, sizeof(l->secret));
-		free(l);
+		later_free(l);
 	}
-	h->feeding = false;
+	later_free(ly_take(h->held));
 }

@@ -28,6 +28,12 @@ on_answer(void *arg, const uint8_t *body, size_t len)
 	struct ly_tpm_say say;
 	struct ly_home_event ev;
 
+	if (h->core.peeking) { /* not a word of it is the guest's */
+		ly_home_vpcrs_heard(h, body, len);
+		ev = answer(body, 0);
+		ly_home_feed(h, &ev, NULL, 0);
+		return;
+	}
 	if (h->core.op == LY_OP_TPM &&
 	    ly_tpm_policy_answer(&h->policy, h->shell.code, body, len, &say)) {
 		body = say.at;
@@ -143,6 +149,21 @@ ly_home_tpm_run(struct home *h, enum ly_op op, struct ly_bytes command,
 	return true;
 }
 
+bool
+ly_home_tpm_peek(struct home *h, struct ly_home_event *made)
+{
+	uint8_t command[64];
+	size_t len;
+
+	if (!h->tpm && !open_tpm(h)) {
+		*made = (struct ly_home_event){ .kind = LY_HOME_TPM_DEAD };
+		return false;
+	}
+	len = ly_home_vpcrs_command(h, command, sizeof(command));
+	ly_tpm_submit(h->tpm, LY_OP_TPM, 0, command, len);
+	return true;
+}
+
 void
 ly_home_tpm_cancel(struct home *h)
 {
@@ -173,11 +194,19 @@ ly_home_tpm_wake(struct home *h, const struct ly_tpm_kept *kept)
 {
 	const struct ly_agent_tpm *conf = conf_of(h);
 	struct ly_why why = { "not in the configuration" };
+	struct ly_tpm_kept still = *kept;
 	enum ly_rc rc = LY_OUTSIDE;
 
+	if (conf && h->core.peeking && kept->way == LY_TPM_TCTI) {
+		/* Lost with its connection, and no loss. */
+		struct ly_home_event over = answer(NULL, 0);
+
+		ly_home_feed(h, &over, NULL, 0);
+		still.busy = false;
+	}
 	if (conf)
 		rc = ly_tpm_wake(h->homes->agent->loop, conf->tcti, h->slot,
-		    kept, &ops, h, &h->tpm, &why);
+		    &still, &ops, h, &h->tpm, &why);
 	if (rc == LY_OK) {
 		opened(h, conf, " still");
 		ly_home_commit(h);

@@ -128,7 +128,6 @@ void
 ly_home_drop(struct ly_homes *hs, struct home *h)
 {
 	struct home **at = &hs->first;
-	struct later *l;
 
 	assert(!h->feeding);
 	while (*at != h)
@@ -141,10 +140,8 @@ ly_home_drop(struct ly_homes *hs, struct home *h)
 		if (h->slot)
 			ly_slot_free(h->slot);
 	}
-	while ((l = h->later)) {
-		h->later = l->next;
-		free(l);
-	}
+	ly_home_forget_events(h);
+	ly_home_vpcrs_end(h);
 	free(h->untold);
 	ly_wipe(&h->core, sizeof(h->core));
 	free(h);

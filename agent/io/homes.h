@@ -30,6 +30,8 @@ struct ly_visitor *ly_visitor_new(struct ly_homes *homes, const char *who,
 /* It is another host, whose certificate is good until then (seconds since
  * 1970): it is served only while it has a lease (RENEW). */
 void ly_visitor_foreign(struct ly_visitor *v, uint64_t not_after);
+/* The TLS key of a foreign one, as struct ly_peer has it. */
+void ly_visitor_key(struct ly_visitor *v, const uint8_t hk[32]);
 /* Its connection has ended. If it may not come back, because its certificate
  * has ended or was revoked, the operator is told which VMs that costs their
  * TPM. */

@@ -3,7 +3,8 @@
  * What homes.c (the homes and their doors), homes_disk.c (their records),
  * home_do.c (what a machine wants done), visitors.c (messages in), home_tpm.c
  * (the TPM behind a home), home_kept.c (what outlives the agent) and home_ask.c
- * (the manager's requests) share. Nobody else includes this.
+ * (the manager's requests) and home_vpcrs.c (its PCRs) share. Nobody else
+ * includes this.
  */
 #ifndef LY_AGENT_IO_HOMES_IN_H
 #define LY_AGENT_IO_HOMES_IN_H
@@ -53,7 +54,9 @@ struct home {
 	char *untold; /* the last alarm that the manager has not heard of */
 	bool feeding;
 	struct later *later;
-	bool in_job; /* its record is in the file being written */
+	struct later *held; /* a command, until the home's own is over */
+	struct peek *peek;  /* somebody waits for the PCRs */
+	bool in_job;	    /* its record is in the file being written */
 	struct binding *binding;
 	bool leaving; /* UNBIND: not in the next file */
 };
@@ -73,6 +76,7 @@ struct ly_visitor {
 	struct ly_homes *homes;
 	uint64_t age; /* of its connection: a later one has a higher */
 	char who[LY_SPIFFE_MAX];
+	uint8_t hk[32]; /* if foreign: SHA-256 of the SPKI of its TLS key */
 	ly_visitor_say *say;
 	void *arg;
 	bool foreign; /* another host: it needs a lease */
@@ -136,6 +140,10 @@ void ly_home_grumble(struct home *h, const char *who, const char *fmt, ...)
 /* home_do.c: an event, and all that follows from it. */
 void ly_home_feed(struct home *h, const struct ly_home_event *ev,
     const void *body, size_t len);
+/* What waits in `h` may be due now. */
+void ly_home_go_on(struct home *h);
+/* Those that wait never come. */
+void ly_home_forget_events(struct home *h);
 
 /* visitors.c */
 void ly_home_query(struct home *h, ly_door door, const char *who, bool abort,
@@ -163,6 +171,21 @@ void ly_home_tpm_leave(struct home *h);
 void ly_home_tpm_wake(struct home *h, const struct ly_tpm_kept *kept);
 /* Gives one up that does not answer for too long. */
 void ly_home_tpm_look(struct home *h, uint64_t boot_ms);
+
+/* The command that `peek` is at; as ly_home_tpm_run(). */
+bool ly_home_tpm_peek(struct home *h, struct ly_home_event *made);
+
+/* home_vpcrs.c */
+
+/* A PEEK is to be fed now. */
+bool ly_home_vpcrs_due(struct home *h);
+/* The TPM command for it; its bytes. */
+size_t ly_home_vpcrs_command(struct home *h, uint8_t *out, size_t size);
+/* What the TPM has answered to it, and then that it is over. */
+void ly_home_vpcrs_heard(struct home *h, const uint8_t *body, size_t len);
+void ly_home_vpcrs_over(struct home *h, enum ly_rc rc);
+/* Nobody is going to ask the TPM any more. */
+void ly_home_vpcrs_end(struct home *h);
 
 /* home_kept.c */
 

@@ -414,6 +414,7 @@ ly_links_visit(struct ly_links *links, struct ly_conn *c,
 
 	ly_log(LY_NOTICE, "link", "%s from %s", peer->id, peer->address);
 	ly_visitor_foreign(v, peer->not_after);
+	ly_visitor_key(v, peer->hk);
 	ly_conn_adopt(c, &visit_ops, v);
 	return LY_OK;
 }

@@ -39,6 +39,12 @@ ly_visitor_foreign(struct ly_visitor *v, uint64_t not_after)
 	};
 }
 
+void
+ly_visitor_key(struct ly_visitor *v, const uint8_t hk[32])
+{
+	memcpy(v->hk, hk, sizeof(v->hk));
+}
+
 static enum ly_rc
 hear_renew(struct ly_visitor *v, const union ly_any *m, struct ly_why *why)
 {

@@ -100,6 +100,19 @@ read_serial(X509 *leaf, struct ly_peer *out, struct ly_why *why)
 	return LY_OK;
 }
 
+static enum ly_rc
+read_hk(X509 *leaf, struct ly_peer *out, struct ly_why *why)
+{
+	uint8_t *der = NULL;
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(leaf), &der);
+
+	if (len <= 0)
+		return ly_fail(why, LY_REFUSED, "%s: no key", out->id);
+	ly_sha256(der, (size_t)len, out->hk);
+	OPENSSL_free(der);
+	return LY_OK;
+}
+
 /* Who a leaf says it is, and that it is a leaf. */
 static enum ly_rc
 read_leaf(X509 *leaf, struct ly_peer *out, struct ly_why *why)
@@ -118,6 +131,8 @@ read_leaf(X509 *leaf, struct ly_peer *out, struct ly_why *why)
 		    "%s: its key may not sign (keyUsage)", uri);
 	out->not_after = ly_asn1_seconds(X509_get0_notAfter(leaf));
 	rc = ly_hostcert_read(leaf, out, why);
+	if (rc == LY_OK)
+		rc = read_hk(leaf, out, why);
 	return rc == LY_OK ? read_serial(leaf, out, why) : rc;
 }
 

@@ -29,6 +29,7 @@ struct ly_peer {
 	enum ly_role role;
 	char address[LY_ADDR_MAX]; /* of the socket's other end, for the log */
 	char serial[LY_SERIAL_TEXT]; /* of its certificate, in hex */
+	uint8_t hk[32];	    /* SHA-256 of its key's SubjectPublicKeyInfo */
 	uint64_t not_after; /* of its certificate or, on a connection, of ours
 			     * if that is sooner; seconds since 1970 */
 

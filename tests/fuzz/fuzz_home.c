@@ -45,6 +45,8 @@ struct world {
 	unsigned knows; /* the secret of `knows_epoch`: it was granted it */
 	uint64_t knows_epoch;
 	bool running;
+	bool peeking; /* a command of the home's own */
+	bool peeked;  /* this step's answer is to one */
 	uint64_t ran; /* the newest seq that was run in `ran_epoch` */
 	uint64_t ran_epoch;
 	bool unreset; /* a guest has started, and its TPM was not reset */
@@ -80,6 +82,7 @@ static void
 check_run(struct world *w, const struct ly_home_event *ev, uint64_t seq)
 {
 	must(ev->kind == LY_HOME_COMMAND && !w->running && seq > 0);
+	must(!w->peeking); /* H7 */
 	must(ev->door == w->granted && ev->epoch == w->disk.epoch);
 	must(w->ran_epoch != ev->epoch || seq > w->ran);
 	must(w->disk.state == LY_REC_ATTACHED ||
@@ -146,6 +149,16 @@ check(struct world *w, const struct ly_home_event *ev,
 	case LY_DO_CANCEL:
 		must(w->running);
 		break;
+	case LY_DO_PEEK:
+		must(ev->kind == LY_HOME_PEEK && !w->running && !w->peeking);
+		w->peeking = true;
+		break;
+	case LY_DO_HOLD:
+		must(ev->kind == LY_HOME_COMMAND && w->peeking);
+		break;
+	case LY_DO_KEEP:
+		must(ev->kind == LY_HOME_ANSWER && !w->peeked);
+		break;
 	case LY_DO_WRITE:
 		must(w->home.next.epoch >= w->disk.epoch);
 		break;
@@ -169,7 +182,7 @@ check(struct world *w, const struct ly_home_event *ev,
 		must(t->rc != LY_OK || w->disk.state == LY_REC_QUIESCED);
 		break;
 	case LY_DO_DETACHED:
-	case LY_DO_KEEP:
+	case LY_DO_PEEKED:
 	case LY_DO_KEEP_FAILURE:
 	case LY_DO_REFUSE:
 	case LY_DO_STAGED:
@@ -195,8 +208,8 @@ keep(struct world *w)
 {
 	const struct ly_home_shell shell = { .answer_len = 10 };
 	const struct ly_tpm_kept tpm = { .way = LY_TPM_SOCKET,
-		.busy = w->running,
-		.phase = w->running };
+		.busy = w->running || w->peeking,
+		.phase = w->running || w->peeking };
 
 	w->kept_len = ly_home_kept_pack(&w->home, &shell, &tpm, w->kept);
 }
@@ -209,16 +222,19 @@ step(struct world *w, const struct ly_home_event *ev)
 	w->todo.n = 0;
 	if (ev->kind == LY_HOME_WRITTEN && ev->ok)
 		landed(w);
-	if (ev->kind == LY_HOME_ANSWER && w->op == LY_OP_INIT && ev->ok)
+	w->peeked = ev->kind == LY_HOME_ANSWER && w->peeking;
+	if (ev->kind == LY_HOME_ANSWER && !w->peeking && w->op == LY_OP_INIT &&
+	    ev->ok)
 		w->unreset = false;
 	if (ev->kind == LY_HOME_ANSWER || ev->kind == LY_HOME_TPM_DEAD)
-		w->running = false;
+		w->running = w->peeking = false;
 	ly_home_step(&w->home, ev, &w->todo);
 	for (unsigned i = 0; i < w->todo.n; i++)
 		check(w, ev, &w->todo.act[i]);
 	must(w->disk.epoch >= epoch);				    /* H5 */
 	must(memcmp(&w->home.rec, &w->disk, sizeof(w->disk)) == 0); /* H3 */
 	must((w->home.tpm == LY_TPM_RUNNING) == w->running);
+	must(w->home.peeking == w->peeking);
 	keep(w);
 }
 
@@ -230,7 +246,7 @@ restart(struct world *w)
 	ly_home_init(&w->home, &rec);
 	w->home.lease_ms = LEASE;
 	w->home.began_ms = w->boot_ms;
-	w->running = false;
+	w->running = w->peeking = false;
 	w->unreset = false;
 	w->ran = 0; /* the holder says how far it was */
 }
@@ -246,6 +262,7 @@ wake(struct world *w)
 	must(ly_home_wake(&w->home, &w->disk, &kept.core, w->boot_ms, LEASE,
 		 &why) == LY_OK);
 	must((w->home.tpm == LY_TPM_RUNNING) == w->running);
+	must(w->home.peeking == w->peeking);
 	must(w->home.seq >= w->disk.seq);
 }
 
@@ -272,7 +289,7 @@ possible(const struct world *w, const struct ly_home_event *ev)
 {
 	if (ev->kind == LY_HOME_WRITTEN)
 		return w->home.writing;
-	return ev->kind != LY_HOME_ANSWER || w->running;
+	return ev->kind != LY_HOME_ANSWER || w->running || w->peeking;
 }
 
 static void

@@ -4,7 +4,8 @@
  * a swtpm would be; it does not reset when a connection ends. It answers
  * TPM2_StirRandom with the number of times that it has run that very one (its
  * data is a serial number), and the locality it ran at: at times slowly, at
- * times in two pieces.
+ * times in two pieces. TPM2_PCR_Read of eight PCRs it answers with 32 bytes of
+ * each one's number.
  */
 #ifndef LY_TESTS_STUB_TPM_H
 #define LY_TESTS_STUB_TPM_H
@@ -26,7 +27,7 @@
 
 struct stub_seen {
 	uint32_t ran[STUB_SERIALS], last;
-	uint32_t inits, cancels;
+	uint32_t inits, cancels, reads;
 	bool disorder;
 };
 
@@ -72,17 +73,47 @@ stub_read(int fd, uint8_t *buf, size_t len)
 	return recv(fd, buf, len, MSG_WAITALL) == (ssize_t)len;
 }
 
+/* `in`: TPML_PCR_SELECTION, of one bank. */
+static inline void
+stub_pcrs(struct stub_tpm *s, int fd, const uint8_t in[10])
+{
+	uint8_t out[10 + 4 + 10 + 4 + 8 * 34];
+	struct ly_wr w = ly_wr_over(out, sizeof(out));
+
+	s->seen->reads++;
+	ly_wr_u16(&w, 0x8001);
+	ly_wr_u32(&w, sizeof(out));
+	ly_wr_u32(&w, 0);
+	ly_wr_u32(&w, 1);
+	ly_wr_bytes(&w, in, 10);
+	ly_wr_u32(&w, 8);
+	for (unsigned i = 0; i < 8; i++) {
+		ly_wr_u16(&w, 32);
+		for (unsigned n = 0; n < 32; n++)
+			ly_wr_u8(&w, (uint8_t)(in[7] ? i : i + 8));
+	}
+	stub_answer(fd, out, sizeof(out));
+}
+
 static inline bool
 stub_data(struct stub_tpm *s, int fd)
 {
-	uint8_t in[16], out[18];
+	uint8_t in[20], out[18];
 	struct ly_rd r = ly_rd_over(in, sizeof(in));
 	struct ly_wr w = ly_wr_over(out, sizeof(out));
-	uint32_t serial;
+	uint32_t size, serial;
 
-	if (!stub_read(fd, in, sizeof(in)))
+	if (!stub_read(fd, in, 10))
 		return false;
-	(void)ly_rd_bytes(&r, 12);
+	(void)ly_rd_u16(&r);
+	size = ly_rd_u32(&r);
+	if (size > sizeof(in) || !stub_read(fd, in + 10, size - 10))
+		return false;
+	if (ly_rd_u32(&r) == 0x17e) {
+		stub_pcrs(s, fd, in + 10);
+		return true;
+	}
+	(void)ly_rd_u16(&r);
 	serial = ly_rd_u32(&r);
 	if (serial >= STUB_SERIALS || serial != s->seen->last + 1)
 		s->seen->disorder = true;

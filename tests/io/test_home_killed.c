@@ -10,6 +10,8 @@
  * after the other; and this one, the away side of one VM, which says RESUME to
  * each and sends again what was not answered, as agent/away does. So it does
  * when only its connection is cut, at each byte of a command and of an answer.
+ * Between the guest's commands the home reads the PCRs for itself; neither is
+ * ever answered with what was for the other.
  */
 #include "agent/io/homes.h"
 #include "lib/io/log.h"
@@ -37,6 +39,7 @@ struct life {
 	uv_loop_t loop;
 	int listener;
 	uv_poll_t door;
+	uv_timer_t look;
 };
 
 struct guest {
@@ -171,6 +174,32 @@ hear_early(struct life *l)
 		;
 }
 
+/* The home reads the PCRs, all the time. */
+static bool looks;
+
+static void
+on_place(void *arg, enum ly_rc rc, const struct ly_home_place *place,
+    const char *why)
+{
+	uint8_t pcrs[16][32], want[32];
+
+	(void)arg, (void)why;
+	for (unsigned i = 0; i < 16; i++)
+		memset(pcrs[i], (int)i, 32);
+	ly_sha256(pcrs, sizeof(pcrs), want);
+	if (rc == LY_OK ? memcmp(place->vpcrs, want, 32) != 0 :
+			  rc != LY_BUSY && rc != LY_FAILED)
+		_exit(8);
+}
+
+static void
+on_look(uv_timer_t *timer)
+{
+	struct life *l = timer->data;
+
+	ly_homes_vpcrs(l->agent.homes, &vm, on_place, NULL);
+}
+
 /* Ends by being killed. */
 static void
 live(struct ly_identity *ids, int listener, const char *tpm)
@@ -205,6 +234,10 @@ live(struct ly_identity *ids, int listener, const char *tpm)
 	if (early)
 		hear_early(&l);
 	uv_poll_start(&l.door, UV_READABLE, on_guest);
+	uv_timer_init(&l.loop, &l.look);
+	l.look.data = &l;
+	if (looks)
+		uv_timer_start(&l.look, on_look, 0, 1);
 	uv_run(&l.loop, UV_RUN_DEFAULT);
 	_exit(7);
 }
@@ -554,8 +587,11 @@ end(struct away *a)
 		WANT_INT(a->stub.seen->ran[i], 1);
 	WANT(a->stub.seen->inits == a->inits ||
 	    a->stub.seen->inits + 1 == a->inits);
-	print_message("%u lives, %u commands answered, %u cancelled\n",
-	    a->lives, a->answered, a->stub.seen->cancels);
+	print_message("%u lives, %u commands answered, %u cancelled,"
+		      " PCRs read %u times\n",
+	    a->lives, a->answered, a->stub.seen->cancels, a->stub.seen->reads);
+	WANT(!looks || a->stub.seen->reads > a->lives / 4);
+	looks = false;
 	stub_tpm_end(&a->stub);
 	uv_loop_init(&loop);
 	ly_keep_close(kept_open(&loop), true);
@@ -648,6 +684,7 @@ TEST(a_home_killed_between_any_two_system_calls_runs_each_command_once)
 
 	begin(&a);
 	live_for(&a, 20000000, 3);
+	looks = true;
 	for (unsigned i = 0; i < 700; i++)
 		live_stops(&a, 1 + (i % 7 ? chance(900) : i));
 	end(&a);
@@ -659,6 +696,7 @@ TEST(a_home_killed_at_any_moment_runs_each_command_once)
 
 	begin(&a);
 	live_for(&a, 20000000, 3);
+	looks = true;
 	for (unsigned i = 0; i < 400; i++)
 		live_for(&a, 3000 + chance(12000), UINT32_MAX);
 	end(&a);

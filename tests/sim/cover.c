@@ -21,7 +21,7 @@ static const struct {
 	    { "detached", "attached", "prepared", "quiesced", "writing" },
 	    { "ATTACH", "RESUME", "COMMAND", "CANCEL", "ANSWER", "TPM_DEAD",
 		"DETACH", "PRESTAGE", "RELEASE", "CLAIM", "ABORT", "QUERY",
-		"WRITTEN", "GONE", "TICK" } },
+		"WRITTEN", "GONE", "TICK", "PEEK" } },
 	[M_AWAY] = { "away", LY_AWAY_STATES, LY_AWAY_KINDS,
 	    { "none", "attaching", "staging", "staged", "claiming", "held",
 		"releasing", "released", "detaching", "dead" },

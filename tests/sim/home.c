@@ -200,6 +200,35 @@ do_run(struct home *h, const struct hev *e)
 		home_tpm_dead(h);
 }
 
+static void
+do_peek(struct home *h)
+{
+	struct tpm *t = h->tpm;
+
+	if (!h->opened && t->alive) {
+		h->opened = true;
+		t->client = h;
+		t->client_gen = h->gen;
+	}
+	if (h->opened)
+		tpm_submit(t, LY_OP_TPM, NULL, 0);
+	else
+		home_tpm_dead(h);
+}
+
+/* An answer to the home is told to no guest, nor the other way round. */
+static void
+is_for(const struct home *h, const struct hev *e, bool own)
+{
+	struct ly_rd r = ly_rd_over(e->body, e->len);
+	bool marked = e->len == 4 && ly_rd_u32(&r) == TPM_PEEKED;
+
+	if (e->ev.kind == LY_HOME_ANSWER && marked != own)
+		law_broken("VM %u: %s", h->vm,
+		    own ? "a guest's answer was taken for the home's" :
+			  "the home's answer was taken for a guest's");
+}
+
 /* ---- doing as told ---- */
 
 static void
@@ -282,6 +311,32 @@ do_alarm(struct home *h, const char *text)
 	agent_report(h->agent, h->vm, LY_ALARM, &m);
 }
 
+/* An event with all it points to. */
+static void
+copy_event(struct hev *l, const struct ly_home_event *ev, const uint8_t *body,
+    size_t len)
+{
+	assert(len <= sizeof(l->body));
+	l->ev = *ev;
+	l->len = len;
+	if (len)
+		memcpy(l->body, body, len);
+	if (ev->who)
+		l->ev.who = strcpy(l->who, ev->who);
+	if (ev->secret)
+		l->ev.secret = memcpy(l->secret, ev->secret, LY_SECRET_LEN);
+	if (ev->hash)
+		l->ev.hash = memcpy(l->hash, ev->hash, sizeof(l->hash));
+	if (ev->ticket) {
+		l->ticket = *ev->ticket;
+		l->ev.ticket = &l->ticket;
+	}
+	if (ev->token) {
+		l->token = *ev->token;
+		l->ev.token = &l->token;
+	}
+}
+
 static void
 perform(struct home *h, const struct ly_home_todo *t, const struct hev *e)
 {
@@ -298,7 +353,18 @@ perform(struct home *h, const struct ly_home_todo *t, const struct hev *e)
 			tpm_cancel(h->tpm);
 		break;
 	case LY_DO_KEEP:
+		is_for(h, e, false);
 		keep(h, e->body, e->len);
+		break;
+	case LY_DO_PEEK:
+		do_peek(h);
+		break;
+	case LY_DO_PEEKED:
+		is_for(h, e, true);
+		break;
+	case LY_DO_HOLD:
+		copy_event(&h->held, &e->ev, e->body, e->len);
+		h->holds = true;
 		break;
 	case LY_DO_KEEP_FAILURE:
 		keep(h, failure, sizeof(failure));
@@ -330,32 +396,14 @@ perform(struct home *h, const struct ly_home_todo *t, const struct hev *e)
 
 /* ---- feeding ---- */
 
-static struct hev *
+static void
 later(struct home *h, const struct ly_home_event *ev, const uint8_t *body,
     size_t len)
 {
 	struct hev *l = &h->later[(h->later_at + h->later_n++) % HEVS];
 
-	assert(h->later_n <= HEVS && len <= sizeof(l->body));
-	l->ev = *ev;
-	l->len = len;
-	if (len)
-		memcpy(l->body, body, len);
-	if (ev->who)
-		l->ev.who = strcpy(l->who, ev->who);
-	if (ev->secret)
-		l->ev.secret = memcpy(l->secret, ev->secret, LY_SECRET_LEN);
-	if (ev->hash)
-		l->ev.hash = memcpy(l->hash, ev->hash, sizeof(l->hash));
-	if (ev->ticket) {
-		l->ticket = *ev->ticket;
-		l->ev.ticket = &l->ticket;
-	}
-	if (ev->token) {
-		l->token = *ev->token;
-		l->ev.token = &l->token;
-	}
-	return l;
+	assert(h->later_n <= HEVS);
+	copy_event(l, ev, body, len);
 }
 
 static void
@@ -378,13 +426,24 @@ step(struct home *h, const struct hev *e)
 		perform(h, &todo.act[i], e);
 }
 
+/* What was held comes last, if its door is still there. */
+static void
+unhold(struct home *h)
+{
+	if (!h->holds || h->core.peeking)
+		return;
+	h->holds = false;
+	if (door_of(h->agent, h->held.ev.door))
+		later(h, &h->held.ev, h->held.body, h->held.len);
+}
+
 void
 home_feed(struct home *h, const struct ly_home_event *ev, const uint8_t *body,
     size_t len)
 {
 	uint32_t gen = h->gen;
 
-	(void)later(h, ev, body, len);
+	later(h, ev, body, len);
 	if (h->feeding)
 		return;
 	h->feeding = true;
@@ -396,6 +455,8 @@ home_feed(struct home *h, const struct ly_home_event *ev, const uint8_t *body,
 			return;
 		h->later_at = (h->later_at + 1) % HEVS;
 		h->later_n--;
+		if (h->later_n == 0)
+			unhold(h);
 	}
 	h->feeding = false;
 }
@@ -414,6 +475,7 @@ home_add(struct agent *a, unsigned vm, const struct ly_record *rec)
 	h->tpm = &w.tpm[vm];
 	h->opened = h->feeding = h->in_job = false;
 	h->later_n = 0;
+	h->holds = false;
 	h->kept_len = 0;
 	ly_home_init(&h->core, rec);
 	h->core.lease_ms = LY_LEASE_MS;
@@ -476,12 +538,27 @@ home_show(struct agent *a, unsigned vm, uint32_t req)
 
 /* ---- time, and the start ---- */
 
+/* Somebody wants a quote with the guest's PCRs. */
+static void
+on_home_peek(void *obj, uint64_t i)
+{
+	struct agent *a = obj;
+
+	if (a->homes[i].used)
+		home_feed(&a->homes[i],
+		    &(struct ly_home_event){ .kind = LY_HOME_PEEK }, NULL, 0);
+}
+
 static void
 on_home_tick(void *obj, uint64_t arg)
 {
 	struct agent *a = obj;
 
 	(void)arg;
+	for (unsigned i = 0; i < VMS; i++)
+		if (a->homes[i].used && sim_chance(&a->node->rng, 500))
+			sim_after(sim_below(&a->node->rng, SEC), on_home_peek,
+			    a, &a->node->gen, i);
 	for (unsigned i = 0; i < VMS; i++)
 		if (a->homes[i].used &&
 		    a->homes[i].core.rec.state == LY_REC_PREPARED)

@@ -201,6 +201,9 @@ struct tpm {
 	size_t unread_len;
 };
 
+/* What it answers to a command of no bytes, which only its home may ask. */
+#define TPM_PEEKED 0x7065656bu
+
 uint64_t tpm_mix(uint64_t chain, uint64_t x);
 void tpm_submit(struct tpm *t, enum ly_op op, const uint8_t *body, size_t len);
 void tpm_die(struct tpm *t);
@@ -236,6 +239,8 @@ struct home {
 	bool feeding, in_job;
 	struct hev later[HEVS];
 	unsigned later_at, later_n;
+	struct hev held; /* a command, until the home's own is over */
+	bool holds;
 };
 
 struct door {

@@ -12,6 +12,8 @@
 #include "tests/io/kept.h"
 #include "tests/unit/site.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 
 static const struct ly_id vm = { { 1 } }, vm2 LY_UNUSED = { { 2 } };
@@ -87,6 +89,20 @@ scene_of(struct scene *s)
 		    site_path("no-tpm"));
 	}
 	ly_print(s->agent.conf.vault, sizeof(s->agent.conf.vault), "none");
+}
+
+/* Where the TPMs are to be: somebody who takes what is sent. */
+static inline int
+deaf_tpm(void)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", site_path("no-tpm"));
+	unlink(at.sun_path);
+	WANT_INT(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	WANT_INT(listen(fd, 8), 0);
+	return fd;
 }
 
 static inline void

@@ -6,25 +6,9 @@
 #include "agent/io/keep.h"
 #include "tests/unit/homes_scene.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
 static const uint8_t random8[] = { 0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8 };
 
 static uint8_t secret[LY_SECRET_LEN]; /* of the lease granted last */
-
-static int
-deaf_tpm(void)
-{
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	snprintf(at.sun_path, sizeof(at.sun_path), "%s", site_path("no-tpm"));
-	unlink(at.sun_path);
-	WANT_INT(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	WANT_INT(listen(fd, 8), 0);
-	return fd;
-}
 
 /* The guest's reset (which this TPM needs not hear of), then a command. */
 static struct ly_visitor *
