@@ -10,6 +10,7 @@
 
 #include "lib/io/ca.h"
 #include "lib/io/file.h"
+#include "lib/io/policykey.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -26,7 +27,7 @@ LY_AUTO_FOR(free, char)
 /* ---- site init ---- */
 
 struct init {
-	const char *site, *state, *name;
+	const char *site, *state, *name, *policy_key;
 	uint64_t days;
 };
 
@@ -39,6 +40,9 @@ static const struct ly_opt init_rows[] = {
 	    "The manager's name (m1)"),
 	LY_NUMBER(struct init, days, "--days", "N", 1, 36500,
 	    "How long the certificates are good for (3650)"),
+	LY_VALUE(struct init, policy_key, "--policy-key", "FILE", LY_OPT_FILE,
+	    false,
+	    "Make the key that approves states of hosts, too, and pin it"),
 };
 
 enum { CA_KEY, CA_CERT, KEY, CERT, TRUST, FILES };
@@ -46,6 +50,7 @@ enum { CA_KEY, CA_CERT, KEY, CERT, TRUST, FILES };
 struct made {
 	char path[FILES][PATH_MAX];
 	char dir[PATH_MAX], trust_dir[PATH_MAX];
+	char policy[PATH_MAX]; /* the policy key's public half */
 };
 
 static const char *const said[FILES] = {
@@ -68,6 +73,9 @@ name_files(struct made *m, const char *site)
 		fits = fits &&
 		    ly_print(m->path[i], sizeof(m->path[i]), "%s/%s", m->dir,
 			names[i]);
+	fits = fits &&
+	    ly_print(m->policy, sizeof(m->policy), "%s/%s.policy.pem",
+		m->trust_dir, site);
 	return fits &&
 	    ly_print(m->path[TRUST], sizeof(m->path[TRUST]), "%s/%s.pem",
 		m->trust_dir, site);
@@ -107,6 +115,23 @@ make_manager(const struct made *m, const struct init *a, struct ly_why *why)
 }
 
 static enum ly_rc
+make_policy_key(const struct made *m, const char *file, struct ly_why *why)
+{
+	struct ly_policykey *key = NULL;
+	enum ly_rc rc = ly_policykey_make(file, why);
+
+	if (rc != LY_OK)
+		return rc;
+	rc = ly_policykey_open(file, NULL, &key, why);
+	if (rc == LY_OK)
+		rc = ly_policykey_publish(key, m->policy, why);
+	ly_policykey_free(key);
+	if (rc != LY_OK)
+		unlink(file);
+	return rc;
+}
+
+static enum ly_rc
 make_all(const struct made *m, const struct init *a, struct ly_why *why)
 {
 	enum ly_rc rc = ly_file_mkdir(m->trust_dir, 0755, why);
@@ -126,6 +151,8 @@ make_all(const struct made *m, const struct init *a, struct ly_why *why)
 	rc = make_manager(m, a, why);
 	if (rc == LY_OK)
 		rc = copy_file(m->path[CA_CERT], m->path[TRUST], why);
+	if (rc == LY_OK && a->policy_key)
+		rc = make_policy_key(m, a->policy_key, why);
 	for (size_t i = 0; rc != LY_OK && i < FILES; i++)
 		unlink(m->path[i]); /* ours: they were not there before */
 	return rc;
@@ -143,6 +170,9 @@ tell_init(const struct made *m, const struct init *a)
 	    a->site, a->site, a->name);
 	for (size_t i = 0; i < FILES; i++)
 		printf("  %-*s  %s\n", (int)width, m->path[i], said[i]);
+	if (a->policy_key)
+		printf("  %-*s  %s\n", (int)width, a->policy_key,
+		    "the policy key: keep it apart from the manager");
 	printf("\nNext:\n"
 	       "  1. Keep a copy of %s where nobody else can read it.\n"
 	       "  2. Write the manager's configuration, check it with\n"
@@ -168,6 +198,9 @@ json_init(const struct made *m, const struct init *a)
 	    "ca_cert", m->path[CA_CERT], "key", m->path[KEY], "cert",
 	    m->path[CERT], "trust", m->trust_dir);
 
+	if (a->policy_key)
+		json_object_set_new(o, "policy_key",
+		    json_string(a->policy_key));
 	ly_answer_json(stdout, o);
 }
 
@@ -202,7 +235,7 @@ run_init(const struct ly_common *c, const void *args)
 /* ---- site trust ---- */
 
 struct trust {
-	const char *site, *ca, *address;
+	const char *site, *ca, *address, *policy;
 };
 
 static const struct ly_opt trust_rows[] = {
@@ -213,10 +246,13 @@ static const struct ly_opt trust_rows[] = {
 	LY_VALUE(struct trust, address, "--address", "HOST:PORT",
 	    LY_OPT_ADDRESS, false,
 	    "Where its manager listens; without it, it has to call us"),
+	LY_VALUE(struct trust, policy, "--policy", "FILE", LY_OPT_FILE, false,
+	    "Its policy key (SITE.policy.pem), which approves its hosts"),
 };
 
 static int
-read_ca(const struct ly_common *c, const char *file, char **pem)
+read_pem(const struct ly_common *c, const char *opt, const char *file,
+    const char *kind, char **pem)
 {
 	LY_AUTO(free) char *text = NULL;
 	struct ly_why why;
@@ -225,19 +261,19 @@ read_ca(const struct ly_common *c, const char *file, char **pem)
 	enum ly_rc rc = ly_file_read(file, PEM_MOST, &buf, &len, &why);
 
 	if (rc != LY_OK)
-		return ly_cli_fail(c, rc, "--ca: %s", why.text);
+		return ly_cli_fail(c, rc, "%s: %s", opt, why.text);
 	text = (char *)buf;
 	if (strstr(text, "PRIVATE KEY")) {
 		ly_wipe(text, len);
 		return ly_cli_fail(c, LY_REFUSED,
-		    "--ca: %s holds a private "
-		    "key, which must never leave its site; the certificate "
+		    "%s: %s holds a private "
+		    "key, which must never leave its site; the %s "
 		    "is wanted",
-		    file);
+		    opt, file, kind);
 	}
-	if (!strstr(text, "-----BEGIN CERTIFICATE-----") || strlen(text) != len)
-		return ly_cli_fail(c, LY_MALFORMED,
-		    "--ca: %s holds no certificate in PEM", file);
+	if (!strstr(text, "-----BEGIN ") || strlen(text) != len)
+		return ly_cli_fail(c, LY_MALFORMED, "%s: %s holds no %s in PEM",
+		    opt, file, kind);
 	*pem = ly_take(text);
 	return LY_EXIT_DONE;
 }
@@ -248,13 +284,17 @@ run_trust(const struct ly_common *c, const void *args)
 	const struct trust *a = args;
 	LY_AUTO(json_decref) json_t *answer = NULL;
 	LY_AUTO(free) char *pem = NULL;
+	LY_AUTO(free) char *policy = NULL;
 	json_t *request;
-	int status = read_ca(c, a->ca, &pem);
+	int status = read_pem(c, "--ca", a->ca, "certificate", &pem);
 
+	if (status == LY_EXIT_DONE && a->policy)
+		status = read_pem(c, "--policy", a->policy, "public key",
+		    &policy);
 	if (status != LY_EXIT_DONE)
 		return status;
 	request = ly_cli_request("site.trust", "site", a->site, "address",
-	    a->address, (char *)NULL);
+	    a->address, "policy_pem", policy, (char *)NULL);
 	if (json_object_set_new(request, "ca_pem", json_string(pem)) != 0) {
 		json_decref(request);
 		return ly_cli_fail(c, LY_MALFORMED,

@@ -4,6 +4,7 @@
 #include "lib/crypt/cert.h"
 #include "lib/io/approvals.h"
 #include "lib/io/file.h"
+#include "manager/io/record.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -235,12 +236,38 @@ ly_policy_tell_site(struct ly_manager *m, struct ly_conn *c)
 	tell(m, c, m->conf.site);
 }
 
+/* A new list of a site: it is in force whatever else happens, so the record
+ * hears of it after. */
+static void
+note_list(struct ly_manager *m, const char *site)
+{
+	const struct ly_approved *list = ly_policy_list(m, site);
+	struct ly_bytes bytes = ly_policy_bytes(m, site);
+	uint8_t sha256[32];
+	char hex[HEX_LEN], text[LY_WHY_MAX];
+
+	if (!list)
+		return;
+	ly_sha256(bytes.at, bytes.len, sha256);
+	ly_hex(sha256, sizeof(sha256), hex);
+	ly_print(text, sizeof(text),
+	    "list %llu, generation %llu, of %u approved states",
+	    (unsigned long long)list->serial,
+	    (unsigned long long)list->generation, list->n);
+	ly_record_note(m,
+	    &(struct ly_record_event){ .kind = LY_RECORD_POLICY_LIST,
+		.subject = site,
+		.name = hex,
+		.text = text });
+}
+
 static void
 spread(struct ly_manager *m, const char *site)
 {
 	bool ours = strcmp(site, m->conf.site) == 0;
 	struct ly_host *h;
 
+	note_list(m, site);
 	for (uint32_t i = 0; (h = ly_roster_next_host(&m->roster, &i));)
 		if (h->up && h->conn)
 			tell(m, h->conn, site);

@@ -293,4 +293,166 @@ TEST(a_host_that_has_not_shown_its_state_cannot_be_approved_by_it)
 	    "refused", "not a host of this site");
 }
 
+/* ---- by the command line ---- */
+
+static char said_text[4096];
+
+/* `lanyard` with these words, asking the north; its exit status. */
+static LY_PRINTF(1, 2) int lanyard(const char *fmt, ...)
+{
+	const char *build = getenv("BUILD");
+	char words[512], cmd[1024];
+	FILE *f;
+	size_t n;
+	int status;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(words, sizeof(words), fmt, ap);
+	va_end(ap);
+	ly_print(cmd, sizeof(cmd), "timeout 20 %s/lanyard --manager %s %s 2>&1",
+	    build ? build : "build", site_path("north.sock"), words);
+	f = popen(cmd, "r");
+	WANT(f);
+	n = fread(said_text, 1, sizeof(said_text) - 1, f);
+	said_text[n] = '\0';
+	status = pclose(f);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void
+want_done(int status)
+{
+	if (status != 0)
+		test_fail(__FILE__, __LINE__, "exit %d: %s", status, said_text);
+}
+
+/* As the manager keeps it of a host that has shown its state. */
+static void
+shown(const char *host, const char *log)
+{
+	static uint8_t room[8192];
+	uint8_t pcrs[5 * 32];
+	struct ly_evidence ev = { .pcr_mask = LY_SEALED_PCRS,
+		.pcrs = { pcrs, sizeof(pcrs) },
+		.log = { (const uint8_t *)log, strlen(log) } };
+	struct ly_wr w = ly_wr_over(room, sizeof(room));
+
+	memset(pcrs, 0x5a, sizeof(pcrs));
+	ly_message_put(&ly_evidence_message, &ev, &w);
+	WANT(!w.bad);
+	SITE_OK(
+	    ly_file_write(site_path("north/approved/hosts/%s.evidence", host),
+		room, ly_wr_len(&w), 0600, &why));
+}
+
+static unsigned
+logs_kept(void)
+{
+	char cmd[256];
+	unsigned n = 99;
+	FILE *f;
+
+	ly_print(cmd, sizeof(cmd), "ls %s | wc -l",
+	    site_path("north/approved/logs"));
+	f = popen(cmd, "r");
+	WANT(f && fscanf(f, "%u", &n) == 1);
+	pclose(f);
+	return n;
+}
+
+/* The north gets a policy key of a person's own making. */
+TEST(an_operator_approves_what_a_host_was_last_seen_in_and_withdraws_it)
+{
+	const struct ly_approved *l;
+	struct ly_approved_entry e;
+	uint8_t log[32];
+	char key[256];
+
+	begin();
+	ly_copy(key, sizeof(key), site_path("pol.key"));
+	(void)unlink(site_path("north/trust/north.policy.pem"));
+	(void)unlink(site_path("keys/north.policy.pem"));
+	want_done(lanyard("policy init --key %s --out %s", key,
+	    site_path("keys/north.policy.pem")));
+	WANT_INT(lanyard("policy init --key %s", key), 1);
+	site_copy(site_path("keys/north.policy.pem"),
+	    site_path("north/trust/north.policy.pem"));
+	WANT_INT(lanyard("policy approve --class compute --from-host n1"
+			 " --key %s",
+		     key),
+	    1);
+	WANT(strstr(said_text, "has not shown its state yet"));
+	shown("n1", "the log of n1");
+	want_done(lanyard("policy approve --class compute --from-host n1"
+			  " --note 'Debian 13' --key %s",
+	    key));
+	until_at(N1, 1);
+	l = ly_approvals_of(fakes[N1].lists, "north");
+	e = l->of[0];
+	WANT_STR(e.note, "Debian 13");
+	WANT_INT(e.mask, LY_SEALED_PCRS);
+	WANT_INT(e.pcrs.at[0], 0x5a);
+	ly_sha256("the log of n1", 13, log);
+	WANT_MEM(e.log, log, 32);
+	WANT_INT(logs_kept(), 1);
+	WANT_INT(lanyard("policy approve --class compute --from-host n1"
+			 " --key %s",
+		     key),
+	    1);
+	WANT(strstr(said_text, "entry 1 approves that state already"));
+	want_done(lanyard("policy approve --class edge --from-host n1 --key %s",
+	    key));
+	want_done(lanyard("policy show"));
+	WANT(strstr(said_text, "edge"));
+	WANT_INT(lanyard("policy withdraw --class edge --entry 1 --key %s",
+		     key),
+	    1);
+	WANT(strstr(said_text, "list 2 has no entry 1 of class edge"));
+	want_done(
+	    lanyard("policy withdraw --class compute --entry 1 --key %s", key));
+	until_at(N1, 3);
+	l = ly_approvals_of(fakes[N1].lists, "north");
+	WANT_INT(l->n, 1);
+	WANT_STR(l->of[0].class, "edge");
+	WANT_INT(l->generation, 2);
+	WANT_INT(logs_kept(), 1); /* edge's */
+	want_done(
+	    lanyard("policy withdraw --class edge --entry 1 --key %s", key));
+	until_at(N1, 4);
+	WANT_INT(logs_kept(), 0);
+}
+
+TEST(a_list_may_be_signed_where_no_manager_is)
+{
+	char key[256], list[256], new[256];
+
+	begin();
+	ly_copy(key, sizeof(key), site_path("pol.key"));
+	ly_copy(list, sizeof(list), site_path("list"));
+	ly_copy(new, sizeof(new), site_path("new"));
+	write_text(site_path("few"), "0 00\n");
+	want_done(lanyard("policy show --out %s", list));
+	WANT_INT(lanyard("policy approve --class c --pcrs %s --key %s --list %s"
+			 " --site north --out %s",
+		     site_path("few"), key, list, new),
+	    1);
+	WANT(strstr(said_text, "line 1: not a PCR's number"));
+	WANT_INT(lanyard("policy approve --class c --pcrs tests/vectors/"
+			 "eventlog/ovmf.pcrs --key %s --list %s --site south"
+			 " --out %s",
+		     key, list, new),
+	    1);
+	WANT(strstr(said_text, "it is of site north, not south"));
+	want_done(lanyard("policy approve --class c --pcrs tests/vectors/"
+			  "eventlog/ovmf.pcrs --key %s --list %s --site north"
+			  " --out %s",
+	    key, list, new));
+	WANT_INT(serial_in(NORTH), 4);
+	want_done(lanyard("policy push %s", new));
+	WANT_INT(serial_in(NORTH), 5);
+	WANT_INT(lanyard("policy push %s", list), 1);
+	WANT(strstr(said_text, "list 5 is in force"));
+}
+
 TEST_MAIN()
