@@ -115,6 +115,17 @@ struct ly_bytes ly_signed_by(struct ly_bytes object);
 LY_MUST enum ly_rc ly_identity_vouch(const struct ly_identity *ids,
     struct ly_bytes pem, struct ly_peer *out, struct ly_why *why);
 
+/*
+ * For a TPM: ECDSA P-256 over SHA-256(`msg`), r then s. LY_REFUSED: what begins
+ * as a signed object does; the first bytes are chosen by the TPM's host, and it
+ * shall not have our signature under anything else than what it asks for.
+ */
+LY_MUST enum ly_rc ly_sign_raw(struct ly_identity *ids, struct ly_bytes msg,
+    uint8_t sig[LY_SIG_RAW], struct ly_why *why);
+/* Our own public key; a policy names it by ly_tpm_authority_name(). */
+LY_MUST enum ly_rc ly_identity_point(const struct ly_identity *ids,
+    struct ly_point *out, struct ly_why *why);
+
 #define LY_SIG_DER_MAX 80 /* bytes of a DER ECDSA P-256 signature */
 
 /*

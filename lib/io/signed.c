@@ -5,6 +5,9 @@
  */
 #include "lib/io/identity_int.h"
 
+#include "lib/crypt/cert.h"
+
+#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -15,6 +18,7 @@ static const char sig_prefix[] = "lanyard-sig-v1"; /* its NUL is signed too */
 
 LY_AUTO_FOR(X509_free, X509)
 LY_AUTO_FOR(EVP_MD_CTX_free, EVP_MD_CTX)
+LY_AUTO_FOR(ECDSA_SIG_free, ECDSA_SIG)
 
 static void
 digest_in(EVP_MD_CTX *md, bool sign, uint16_t type, const uint8_t *tagged,
@@ -127,6 +131,55 @@ ly_verify(struct ly_identity *ids, uint16_t type, const uint8_t *buf,
 	*tagged_len = body.len;
 	*signer = p;
 	return LY_OK;
+}
+
+/* ---- what a TPM checks ---- */
+
+static bool
+put_number(const BIGNUM *n, uint8_t out[32])
+{
+	return n && BN_bn2binpad(n, out, 32) == 32;
+}
+
+enum ly_rc
+ly_sign_raw(struct ly_identity *ids, struct ly_bytes msg,
+    uint8_t sig[LY_SIG_RAW], struct ly_why *why)
+{
+	LY_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *md = EVP_MD_CTX_new();
+	LY_AUTO(ECDSA_SIG_free) ECDSA_SIG *pair = NULL;
+	uint8_t der[SIG_MOST];
+	const uint8_t *at = der;
+	size_t len = sizeof(der);
+
+	if (msg.len >= sizeof(sig_prefix) - 1 &&
+	    memcmp(msg.at, sig_prefix, sizeof(sig_prefix) - 1) == 0)
+		return ly_fail(why, LY_REFUSED,
+		    "what is to be signed looks like a signed object");
+	if (!md ||
+	    EVP_DigestSignInit(md, NULL, EVP_sha256(), NULL, ids->keys->key) !=
+		1 ||
+	    EVP_DigestSign(md, der, &len, msg.at, msg.len) != 1)
+		return ly_fail(why, LY_OUTSIDE, "sign: %s", ly_ssl_says());
+	pair = d2i_ECDSA_SIG(NULL, &at, (long)len);
+	if (!pair || !put_number(ECDSA_SIG_get0_r(pair), sig) ||
+	    !put_number(ECDSA_SIG_get0_s(pair), sig + 32))
+		return ly_fail(why, LY_OUTSIDE, "sign: %s", ly_ssl_says());
+	return LY_OK;
+}
+
+enum ly_rc
+ly_identity_point(const struct ly_identity *ids, struct ly_point *out,
+    struct ly_why *why)
+{
+	struct ly_cert_key key;
+	enum ly_rc rc = ly_cert_key(ids->keys->leaf_der, ids->keys->leaf_len,
+	    &key, why);
+
+	if (rc == LY_OK && key.rsa)
+		rc = ly_fail(why, LY_REFUSED, "our own key is not P-256");
+	if (rc == LY_OK)
+		*out = key.point;
+	return rc;
 }
 
 /* ---- text that openssl(1) can check ---- */

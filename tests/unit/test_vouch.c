@@ -101,4 +101,28 @@ TEST(a_signed_object_has_its_signers_certificate_in_it)
 	ly_identity_free(us);
 }
 
+TEST(what_a_tpm_is_to_check_is_signed_over_just_these_bytes)
+{
+	static const uint8_t nonce[] = "a session of some TPM, and more";
+	static const uint8_t trap[] = "lanyard-sig-v1\0and what follows";
+	struct ly_bytes msg = { nonce, sizeof(nonce) };
+	struct ly_identity *us;
+	struct ly_point key;
+	uint8_t sig[LY_SIG_RAW];
+
+	site_make("west");
+	site_certify("us", "west", "spiffe://west/manager/us");
+	us = site_load("us", "trust");
+	SITE_OK(ly_identity_point(us, &key, &why));
+	for (unsigned i = 0; i < 40; i++) { /* short numbers among them */
+		SITE_OK(ly_sign_raw(us, msg, sig, &why));
+		WANT(ly_ecdsa_good(&key, msg.at, msg.len, sig));
+	}
+	msg.len--;
+	WANT(!ly_ecdsa_good(&key, msg.at, msg.len, sig));
+	msg = (struct ly_bytes){ trap, sizeof(trap) };
+	WANT_INT(ly_sign_raw(us, msg, sig, &said), LY_REFUSED);
+	ly_identity_free(us);
+}
+
 TEST_MAIN()
