@@ -156,6 +156,7 @@ tell_moved(const struct migrate *a, const json_t *o)
 	LY_AUTO(free) char *at = ly_answer_word(o, "at|to|host");
 	LY_AUTO(free) char *home = ly_answer_word(o, "home");
 	LY_AUTO(free) char *id = ly_answer_word(o, "migration|id");
+	LY_AUTO(free) char *doubt = ly_answer_word(o, "quarantined");
 	double bytes = ly_answer_number(o, "bytes|memory_bytes", -1);
 	double total = ly_answer_number(o, "total_ms|elapsed_ms", -1);
 	double down = ly_answer_number(o, "downtime_ms", -1);
@@ -178,6 +179,11 @@ tell_moved(const struct migrate *a, const json_t *o)
 		    ly_ms_text(down, text));
 	printf("%s%s%s\n", id ? " (migration " : "", id ? id : "",
 	    id ? ")" : "");
+	if (doubt)
+		fprintf(stderr,
+		    "lanyard: %s is quarantined: its migration is not proved:"
+		    " %s\n",
+		    vm ? vm : a->vm, doubt);
 }
 
 static void

@@ -532,14 +532,15 @@ dry_run(const struct ly_api_call *c, const struct ly_move_wish *w)
 			continue; /* an undo */
 		if (i == LY_STEP_RECORD)
 			would = "would be done";
-		if (s->attested)
-			would = "not in this version";
+		if (s->attested && !c->m->conf.attest)
+			would = "not with attest = no";
 		else if (rc != LY_OK)
 			would = i == LY_STEP_AUTHORISE ? why.text : "no";
 		json_array_append_new(steps,
 		    json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "step", s->name,
 			"what", s->what, "whom", ly_party_name(s->whom), "undo",
-			s->undo, "would", would, "built", !s->attested));
+			s->undo, "would", would, "asked",
+			!s->attested || c->m->conf.attest));
 	}
 	ly_api_yes(c,
 	    json_pack("{s:o, s:b, s:s}", "steps", steps, "allowed", rc == LY_OK,

@@ -86,6 +86,10 @@ ly_view_vm(struct ly_manager *m, const struct ly_vm *vm)
 	put_number(o, "commands", vm->seq);
 	if (vm->why[0])
 		put_text(o, "why", vm->why);
+	if (vm->unproved)
+		put_text(o, "quarantined",
+		    "it came by a migration that was not proved; start it anew"
+		    " to be sure of it");
 	if (mv) {
 		put_text(o, "migration", ly_id_text(&mv->row.id, id));
 		put_text(o, "migrating", ly_saga_state_name(mv->row.state));
@@ -113,6 +117,10 @@ ly_view_row(const struct ly_mig_row *r)
 	put_number(o, "epoch", r->epoch);
 	put_number(o, "started_ms", r->started);
 	put_number(o, "since_ms", r->changed);
+	json_object_set_new(o, "attested", json_boolean(r->attest));
+	if (r->attest && r->fate == LY_FATE_CLAIMED)
+		json_object_set_new(o, "proved",
+		    json_boolean(r->proved == LY_PROVED_GOOD));
 	put_number(o, "commands_before", r->commands_before);
 	put_number(o, "commands_after", r->commands_after);
 	if (result)

@@ -53,6 +53,9 @@ const struct ly_conf_key ly_manager_keys[] = {
 	KEY(attest, LY_CONF_BOOL, 0, false, "yes",
 	    "whether memory goes only to hosts that were enrolled and are in an"
 	    " approved state; links and streams are refused to others"),
+	KEY(lanes, LY_CONF_UINT, LY_LANES_MAX, false, "2",
+	    "over how many connections the memory of an attested migration"
+	    " goes"),
 	KEY(vendor_roots, LY_CONF_PATH, 0, false, "/etc/lanyard/vendor-roots",
 	    "directory of PEM files: CA certificates of the makers of TPMs"),
 	KEY(host_cert_seconds, LY_CONF_UINT, 31536000, false, "28800",
@@ -100,11 +103,11 @@ ly_manager_conf_read(const char *path, struct ly_manager_conf *out,
 	if (rc != LY_OK)
 		return rc;
 	if (!out->ticket_minutes || !out->cert_days || !out->crl_hours ||
-	    !out->host_lost_seconds || !out->host_cert_seconds)
+	    !out->host_lost_seconds || !out->host_cert_seconds || !out->lanes)
 		return ly_fail(why, LY_REFUSED,
 		    "%s: [manager] ticket_minutes,"
-		    " cert_days, crl_hours, host_lost_seconds and"
-		    " host_cert_seconds: 1 or more",
+		    " cert_days, crl_hours, host_lost_seconds,"
+		    " host_cert_seconds and lanes: 1 or more",
 		    path);
 	for (unsigned i = 0; i < out->peers_n; i++)
 		if (strcmp(out->peers[i].site, out->site) == 0)
@@ -258,6 +261,7 @@ on_vm_row(void *arg, const void *row_, struct ly_why *why)
 	vm->bound = row->bound;
 	ly_place_set(&vm->at, row->at_site, row->at_host);
 	vm->lost = row->lost;
+	vm->unproved = row->unproved;
 	vm->epoch = row->epoch;
 	return LY_OK;
 }

@@ -10,6 +10,7 @@
 #ifndef LY_MANAGER_IO_MANAGER_H
 #define LY_MANAGER_IO_MANAGER_H
 
+#include "lib/attest/appraise.h"
 #include "lib/io/conf.h"
 #include "lib/io/conn.h"
 #include "lib/io/identity.h"
@@ -45,6 +46,7 @@ struct ly_manager_conf {
 	uint64_t crl_hours;
 	uint64_t host_lost_seconds;
 	bool attest;
+	uint64_t lanes;
 	char vendor_roots[200];
 	uint64_t host_cert_seconds;
 	struct ly_fed_conf peers[LY_FEDS_MAX];
@@ -131,6 +133,8 @@ struct ly_move {
 	bool said;	     /* ... and it is no more waiting for it */
 	const char *refused; /* the last CANCEL or SUPERSEDE */
 	char who[64];	     /* asked for it */
+	char doubt[LY_WHY_MAX]; /* why it is not proved */
+	bool alarmed;		/* of that */
 };
 
 struct ly_manager {
@@ -267,6 +271,36 @@ struct ly_shown {
 	char mig[LY_ID_TEXT];
 };
 LY_MUST enum ly_rc ly_shown_parse(const struct ly_done *d, struct ly_shown *out,
+    struct ly_why *why);
+
+/* ---- judge.c: evidence of hosts ---- */
+
+/* May this host take part in an attested migration, as far as is known before
+ * it is asked? `side`: "destination", ... LY_REFUSED says why not. */
+LY_MUST enum ly_rc ly_judge_standing(struct ly_manager *m, const char *side,
+    const struct ly_host *h, struct ly_why *why);
+
+struct ly_judge_wish {
+	const char *side;	    /* begins a refusal, before the host */
+	enum ly_quote_role role;    /* as what it was asked */
+	const struct ly_call *call; /* by what call */
+	const struct ly_place *at;  /* who */
+	struct ly_bytes packed;	    /* struct ly_evidence */
+};
+
+/* All borrows from `packed`. */
+struct ly_judged {
+	struct ly_evidence evidence;
+	struct ly_peer peer; /* by its certificate */
+	struct ly_appraise_host host;
+	struct ly_appraised found;
+};
+/* `host` of it, to be kept. */
+extern const struct ly_message ly_judged_host;
+
+/* Evidence as it came: certificate, quote, call, event log, approved state. */
+LY_MUST enum ly_rc ly_judge(struct ly_manager *m,
+    const struct ly_judge_wish *wish, struct ly_judged *out,
     struct ly_why *why);
 
 /* ---- move.c: migrations ---- */

@@ -70,6 +70,7 @@ save(struct ly_move *mv)
 	struct ly_record_event ev[2];
 	struct ly_move_texts texts;
 	struct ly_why why = { "" };
+	enum ly_rc rc = LY_OK;
 	size_t n;
 
 	row.state = next->state;
@@ -81,9 +82,15 @@ save(struct ly_move *mv)
 	row.changed = ly_now_ms();
 	ly_print(journal, sizeof(journal), "%s %s%s%s", row.vm_name,
 	    ly_saga_state_name(row.state), row.why[0] ? ": " : "", row.why);
-	n = ly_move_events(mv, &row, ev, &texts);
-	if (ly_record_put(mv->m, LY_ROW_MIG, &row, journal, ev, n, &why) !=
-	    LY_OK) {
+	if (next->state == LY_SAGA_ATTESTING &&
+	    mv->saga.rec.state == LY_SAGA_PLANNED)
+		rc = ly_move_call(mv, &why); /* before anybody is asked */
+	if (rc == LY_OK) {
+		n = ly_move_events(mv, &row, ev, &texts);
+		rc = ly_record_put(mv->m, LY_ROW_MIG, &row, journal, ev, n,
+		    &why);
+	}
+	if (rc != LY_OK) {
 		ly_log(LY_ERROR, "migration",
 		    "%s (%s): not written, so not "
 		    "done: %s",
@@ -137,6 +144,9 @@ place_vm(struct ly_move *mv)
 		vm->why[0] = '\0';
 		vm->known = true;
 		vm->lost = false;
+		vm->unproved = mv->row.before || ly_move_unproved(mv);
+	} else if (mv->row.state == LY_SAGA_CLEANED && mv->row.attest) {
+		vm->unproved = mv->row.before || ly_move_unproved(mv);
 	} else if (mv->row.state == LY_SAGA_ABORTING && mv->row.lost) {
 		vm->lost = true;
 	} else if (mv->row.state == LY_SAGA_ABORTED && mv->row.lost &&
@@ -166,6 +176,7 @@ moved(struct ly_move *mv)
 	    json_string(ly_id_text(&mv->row.id, id)));
 	ly_move_say(mv, ev);
 	place_vm(mv);
+	ly_move_end(mv);
 	if (mv->saga.rec.state == LY_SAGA_DOUBT) {
 		struct ly_place home = ly_move_place(mv, LY_PARTY_HOME);
 
@@ -175,12 +186,23 @@ moved(struct ly_move *mv)
 	}
 }
 
+/* True if something is found out by doing it: SAVED, DECIDED. */
 static bool
-perform(struct ly_move *mv, const struct ly_saga_todo *t)
+perform(struct ly_move *mv, const struct ly_saga_todo *t,
+    struct ly_saga_event *found)
 {
+	enum ly_move_word word;
+
 	switch (t->act) {
 	case LY_SAGA_SAVE:
+		*found = (struct ly_saga_event){ .kind = LY_SAGA_SAVED,
+			.ok = save(mv) == LY_OK };
 		return true;
+	case LY_SAGA_APPRAISE:
+		word = ly_move_appraise(mv);
+		*found = (struct ly_saga_event){ .kind = LY_SAGA_DECIDED,
+			.ok = word == LY_MOVE_FIT };
+		return word != LY_MOVE_LATER;
 	case LY_SAGA_ASK:
 		ly_move_ask(mv, t->step);
 		break;
@@ -190,8 +212,6 @@ perform(struct ly_move *mv, const struct ly_saga_todo *t)
 		break;
 	case LY_SAGA_MOVED:
 		moved(mv);
-		break;
-	case LY_SAGA_APPRAISE: /* none is attested yet */
 		break;
 	case LY_SAGA_SLOW:
 		ly_move_answer(mv);
@@ -203,24 +223,24 @@ perform(struct ly_move *mv, const struct ly_saga_todo *t)
 	return false;
 }
 
-/* Tell the core what happened, then do as it says. SAVED is the only event
- * found out while doing, and it comes last. */
+/* Tell the core what happened, then do as it says. At most one event is found
+ * out while doing, and it comes last. */
 void
 ly_move_feed(struct ly_move *mv, const struct ly_saga_event *ev)
 {
 	struct ly_saga_event now = *ev;
-	bool saving = true;
+	bool more = true;
 
-	while (saving) {
+	while (more) {
+		struct ly_saga_event found;
 		struct ly_saga_todos todo;
 
-		saving = false;
+		more = false;
 		ly_saga_step(&mv->saga, &now, &todo);
 		for (unsigned i = 0; i < todo.n; i++)
-			saving |= perform(mv, &todo.act[i]);
-		if (saving)
-			now = (struct ly_saga_event){ .kind = LY_SAGA_SAVED,
-				.ok = save(mv) == LY_OK };
+			more |= perform(mv, &todo.act[i], &found);
+		if (more)
+			now = found;
 	}
 	if (!ly_saga_over(mv->saga.rec.state) || mv->told)
 		return;
@@ -275,7 +295,9 @@ ly_move_allowed(struct ly_manager *m, const struct ly_move_wish *w,
 		return ly_fail(why, LY_REFUSED,
 		    "%s is at %s, which is not connected", w->vm->name,
 		    ly_place_text(&w->vm->at, text));
-	return LY_OK;
+	return m->conf.attest ?
+	    ly_move_standing(m, &w->to->at, &at->at, &home->at, why) :
+	    LY_OK;
 }
 
 static struct ly_move *
@@ -297,18 +319,39 @@ new_move(struct ly_manager *m, struct ly_vm *vm)
 	return mv;
 }
 
+/* One that no migration has ever had: what was called for in its name, said or
+ * quoted, can be shown again. */
+static enum ly_rc
+new_id(struct ly_manager *m, struct ly_id *id, struct ly_why *why)
+{
+	char key[LY_ID_TEXT];
+	struct ly_mig_row row;
+	enum ly_rc rc;
+
+	do {
+		ly_random(id, sizeof(*id));
+		rc = ly_store_get(m->store, LY_ROW_MIG, ly_id_text(id, key),
+		    &row, why);
+	} while (rc == LY_OK);
+	return rc == LY_UNKNOWN ? LY_OK : rc;
+}
+
 enum ly_rc
 ly_move_begin(struct ly_manager *m, const struct ly_move_wish *w,
     uint64_t watcher, struct ly_move **out, struct ly_why *why)
 {
 	enum ly_rc rc = ly_move_allowed(m, w, why);
-	struct ly_move *mv = rc == LY_OK ? new_move(m, w->vm) : NULL;
+	struct ly_move *mv;
+	struct ly_id id;
 
+	if (rc == LY_OK)
+		rc = new_id(m, &id, why);
 	if (rc != LY_OK)
 		return rc;
+	mv = new_move(m, w->vm);
 	if (!mv)
 		return ly_fail(why, LY_OUTSIDE, "out of memory");
-	ly_random(&mv->row.id, sizeof(mv->row.id));
+	mv->row.id = id;
 	mv->row.vm = w->vm->id;
 	ly_copy(mv->row.vm_name, LY_NAME_MAX, w->vm->name);
 	ly_copy(mv->row.home, LY_NAME_MAX, w->vm->home.name);
@@ -319,9 +362,12 @@ ly_move_begin(struct ly_manager *m, const struct ly_move_wish *w,
 	mv->row.bandwidth = w->bandwidth;
 	mv->row.downtime_ms = w->downtime_ms;
 	ly_copy(mv->who, sizeof(mv->who), w->who ? w->who : "");
+	mv->row.attest = m->conf.attest;
+	mv->row.lanes = (uint8_t)(m->conf.attest ? m->conf.lanes : 0);
+	mv->row.before = w->vm->unproved;
 	mv->row.started = ly_now_ms();
 	mv->watcher[0] = watcher;
-	ly_saga_init(&mv->saga, false);
+	ly_saga_init(&mv->saga, mv->row.attest);
 	*out = mv;
 	tell(mv, LY_SAGA_GO);
 	return LY_OK;
@@ -355,6 +401,7 @@ on_row(void *arg, const void *row_, struct ly_why *why)
 		.calloff = row->calloff,
 		.lost = row->lost,
 		.fate = row->fate,
+		.attest = row->attest,
 		.epoch = row->epoch };
 	struct ly_vm *vm = ly_roster_vm(&m->roster, &row->vm);
 	struct ly_move *mv;

@@ -38,8 +38,8 @@ fill_prepare(struct ly_move *mv, struct ly_start *s,
 	return LY_OK;
 }
 
-static void
-fill_copy(struct ly_move *mv, struct ly_copy *c)
+static enum ly_rc
+fill_copy(struct ly_move *mv, struct ly_copy *c, struct ly_why *why)
 {
 	c->vm = mv->row.vm;
 	c->mig = mv->row.id;
@@ -47,14 +47,16 @@ fill_copy(struct ly_move *mv, struct ly_copy *c)
 	ly_copy(c->dest_address, sizeof(c->dest_address), mv->row.to_address);
 	c->bandwidth = mv->row.bandwidth;
 	c->downtime_ms = mv->row.downtime_ms;
+	return mv->row.attest ? ly_move_confirm(mv, c, why) : LY_OK;
 }
 
 static void
 fill_request(struct ly_move *mv, enum ly_step step, struct ly_request *r)
 {
 	r->vm = mv->row.vm;
-	if (ly_steps[step].asks != LY_SHOW)
-		r->mig = mv->row.id;
+	if (ly_steps[step].asks != LY_SHOW ||
+	    (step == LY_STEP_RECORD && mv->row.attest))
+		r->mig = mv->row.id; /* the home signs what became of it */
 	if (step == LY_STEP_ASK)
 		r->flag = 1; /* and abort it, if it is still open */
 	if (step == LY_STEP_SETTLE)
@@ -62,27 +64,47 @@ fill_request(struct ly_move *mv, enum ly_step step, struct ly_request *r)
 	r->epoch = mv->row.epoch;
 }
 
+/* The steps of an attested one have no state of their own each. */
+static void
+say_step(struct ly_move *mv, enum ly_step step, const char *state)
+{
+	const struct ly_step_row *row = &ly_steps[step];
+	char text[64], id[LY_ID_TEXT];
+
+	if (!row->attested)
+		return;
+	ly_print(text, sizeof(text), "%s %s", row->name,
+	    ly_party_name(row->whom));
+	ly_move_say(mv,
+	    json_pack("{s:s, s:s, s:s, s:s}", "event", "step", "step", text,
+		"state", state, "migration", ly_id_text(&mv->row.id, id)));
+}
+
 void
 ly_move_ask(struct ly_move *mv, enum ly_step step)
 {
 	const struct ly_step_row *row = &ly_steps[step];
 	struct ly_place whom = ly_move_place(mv, row->whom);
+	struct ly_move_room room = { .vm.name = "" };
 	struct ly_ticket_bytes ticket;
-	struct ly_vm_row vm_row;
 	struct ly_why why = { "" };
 	enum ly_rc rc = LY_OK;
 	union ly_any msg;
 
 	memset(&msg, 0, sizeof(msg));
-	if (row->asks == LY_PREPARE)
-		rc = fill_prepare(mv, &msg.start, &ticket, &vm_row, &why);
+	if (row->attested)
+		rc = ly_move_fill(mv, step, &msg, &room, &why);
+	else if (row->asks == LY_PREPARE)
+		rc = fill_prepare(mv, &msg.start, &ticket, &room.vm, &why);
 	else if (row->asks == LY_COPY)
-		fill_copy(mv, &msg.copy);
+		rc = fill_copy(mv, &msg.copy, &why);
 	else
 		fill_request(mv, step, &msg.request);
 	if (rc == LY_OK)
 		mv->req[step] = ly_ask(mv->m, &whom, row->asks, &msg,
 		    row->limit_ms, on_done, &mv->arg[step]);
+	ly_move_room_free(&room);
+	say_step(mv, step, "asked");
 	if (rc == LY_OK && !mv->req[step])
 		rc = ly_fail(&why, LY_FULL, "too many requests under way");
 	if (rc != LY_OK) /* the tick finds that it has no number: late */
@@ -91,10 +113,31 @@ ly_move_ask(struct ly_move *mv, enum ly_step step)
 
 /* ---- answers ---- */
 
+/* Which step, at whom, why; NULL: it did not answer. */
+static void
+blame(struct ly_move *mv, enum ly_step step, const char *why)
+{
+	const struct ly_step_row *row = &ly_steps[step];
+	struct ly_place whom = ly_move_place(mv, row->whom);
+	char at[LY_PLACE_TEXT];
+
+	ly_place_text(&whom, at);
+	if (row->attested)
+		ly_move_note(mv, "%s: %s %s%s %s", row->name,
+		    ly_party_name(row->whom), at, why ? ":" : "",
+		    why ? why : "did not answer");
+	else if (why)
+		ly_move_note(mv, "%s at %s: %s", row->name, at, why);
+	else
+		ly_move_note(mv, "%s: %s did not answer", row->name, at);
+}
+
 static enum ly_rc
 authorised(struct ly_move *mv, const struct ly_done *d)
 {
 	struct ly_why why = { "" };
+	struct ly_place to = ly_move_place(mv, LY_PARTY_DEST);
+	struct ly_place home = ly_move_place(mv, LY_PARTY_HOME);
 	struct ly_shown shown;
 	enum ly_rc rc = ly_shown_parse(d, &shown, &why);
 	char at[LY_PLACE_TEXT];
@@ -112,6 +155,8 @@ authorised(struct ly_move *mv, const struct ly_done *d)
 		rc = ly_fail(&why, LY_UNKNOWN,
 		    "its home says it is at %s, which is not known here",
 		    ly_place_text(&shown.at, at));
+	if (rc == LY_OK && mv->row.attest)
+		rc = ly_move_standing(mv->m, &to, &shown.at, &home, &why);
 	if (rc != LY_OK) {
 		ly_move_note(mv, "%s", why.text);
 		return rc;
@@ -121,6 +166,24 @@ authorised(struct ly_move *mv, const struct ly_done *d)
 	mv->row.from_epoch = shown.epoch;
 	mv->row.commands_before = shown.seq;
 	return LY_OK;
+}
+
+/* A paper that cannot be kept is asked for again; one that says nothing is no
+ * answer. */
+static enum ly_rc
+heard_paper(struct ly_move *mv, enum ly_step step, const struct ly_done *d)
+{
+	struct ly_why why = { "" };
+	enum ly_rc rc = ly_move_heard_paper(mv, step, d->data, &why);
+
+	if (rc == LY_OUTSIDE) {
+		ly_log(LY_WARNING, "migration", "%s: %s, again: %s",
+		    mv->row.vm_name, ly_steps[step].name, why.text);
+		return LY_BUSY;
+	}
+	if (rc != LY_OK)
+		blame(mv, step, why.text);
+	return rc;
 }
 
 /* What an answer tells besides rc and fate. */
@@ -134,8 +197,12 @@ read_answer(struct ly_move *mv, enum ly_step step, const struct ly_done *d,
 
 	if (step == LY_STEP_COPY && d->value[0])
 		ly_copy(mv->row.result, sizeof(mv->row.result), d->value);
+	if (mv->row.attest && (step == LY_STEP_COPY || step == LY_STEP_SETTLE))
+		ly_move_heard_proof(mv, step, d);
 	if (d->rc != LY_OK)
 		return (enum ly_rc)d->rc;
+	if (ly_steps[step].attested)
+		return heard_paper(mv, step, d);
 	if (step == LY_STEP_AUTHORISE) {
 		enum ly_rc rc = authorised(mv, d);
 
@@ -149,6 +216,8 @@ read_answer(struct ly_move *mv, enum ly_step step, const struct ly_done *d,
 				  "");
 	if (step == LY_STEP_RECORD && ly_shown_parse(d, &shown, NULL) == LY_OK)
 		mv->row.commands_after = shown.seq;
+	if (step == LY_STEP_RECORD && mv->row.attest)
+		ly_move_heard_decided(mv, d);
 	return LY_OK;
 }
 
@@ -166,23 +235,20 @@ on_done(struct ly_manager *m, void *arg, const struct ly_done *d)
 	struct ly_move *mv = a->mv;
 	enum ly_step step = a->step;
 	struct ly_saga_event ev = { .kind = LY_SAGA_LATE, .step = step };
-	struct ly_place whom = ly_move_place(mv, ly_steps[step].whom);
-	char at[LY_PLACE_TEXT];
 
 	(void)m;
 	mv->req[step] = 0;
-	ly_place_text(&whom, at);
 	if (d) {
 		ev.kind = LY_SAGA_ANSWERED;
 		ev.fate = (enum ly_fate)d->fate;
 		ev.epoch = d->epoch;
 		ev.rc = read_answer(mv, step, d, &ev);
+		if (ev.rc == LY_OK)
+			say_step(mv, step, "done");
 		if (is_bad_news(step, ev.rc))
-			ly_move_note(mv, "%s at %s: %s", ly_steps[step].name,
-			    at, d->why[0] ? d->why : ly_rc_name(d->rc));
+			blame(mv, step, d->why[0] ? d->why : ly_rc_name(d->rc));
 	} else if (step != LY_STEP_RECORD) {
-		ly_move_note(mv, "%s: %s did not answer", ly_steps[step].name,
-		    at);
+		blame(mv, step, NULL);
 	}
 	ly_move_feed(mv, &ev);
 }

@@ -10,9 +10,9 @@ details(const struct ly_mig_row *r)
 
 	ly_spiffe_host(r->from_site, r->from_host, from);
 	ly_spiffe_host(r->to_site, r->to_host, to);
-	return json_pack("{s:s, s:s, s:s, s:s, s:I}", "vm_name", r->vm_name,
-	    "home", r->home, "from", from, "to", to, "epoch",
-	    (json_int_t)r->epoch);
+	return json_pack("{s:b, s:I, s:s, s:s, s:s, s:s}", "attested",
+	    r->attest, "epoch", (json_int_t)r->epoch, "from", from, "home",
+	    r->home, "to", to, "vm_name", r->vm_name);
 }
 
 static size_t

@@ -46,6 +46,10 @@ outcome(const struct ly_move *mv)
 	json_object_set_new(out, "migrated",
 	    json_boolean(r->fate == LY_FATE_CLAIMED));
 	json_object_set_new(out, "epoch", json_integer((json_int_t)r->epoch));
+	json_object_set_new(out, "attested", json_boolean(r->attest));
+	if (ly_move_unproved(mv))
+		json_object_set_new(out, "quarantined",
+		    ly_json_text(mv->doubt));
 	put_unless(out, "commands_before", r->commands_before);
 	put_unless(out, "commands_after", r->commands_after);
 	put_unless(out, "total_ms", r->changed - r->started);

@@ -63,6 +63,7 @@ ly_vm_save(struct ly_manager *m, struct ly_vm *vm, const char *definition,
 	ly_copy(row.at_site, sizeof(row.at_site), vm->at.site);
 	ly_copy(row.at_host, sizeof(row.at_host), vm->at.name);
 	row.lost = vm->lost;
+	row.unproved = vm->unproved;
 	row.epoch = vm->epoch;
 	rc = ly_store_put(m->store, LY_ROW_VM, &row, journal, why);
 	if (rc == LY_OK)
@@ -291,6 +292,7 @@ on_started(struct ly_manager *m, void *arg, const struct ly_done *d)
 	}
 	vm->epoch = ly_max(d->epoch, j->shown.epoch + 1);
 	vm->known = true;
+	vm->unproved = false; /* it has begun from its disk, not from memory */
 	vm->state = LY_VM_RUNNING;
 	if (ly_vm_save(m, vm, NULL, "started", NULL) != LY_OK)
 		vm->unsaved = true; /* the home has it right; ours follows */

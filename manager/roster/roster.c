@@ -393,6 +393,7 @@ ly_vm_text(const struct ly_roster *r, const struct ly_vm *vm,
 	else if (!vm->known || vm->state == LY_VM_NONE)
 		ly_copy(out, LY_VM_TEXT, "off");
 	else
-		ly_copy(out, LY_VM_TEXT, ly_vmstate_name(vm->state));
+		ly_print(out, LY_VM_TEXT, "%s%s", ly_vmstate_name(vm->state),
+		    vm->unproved ? " (quarantined)" : "");
 	return out;
 }

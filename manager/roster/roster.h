@@ -54,6 +54,8 @@ struct ly_vm {
 	uint8_t state; /* enum ly_vmstate_kind, as `at` has it */
 	bool known;    /* `at` has said so since it was last connected */
 	bool lost;     /* its host was given up during a migration */
+	bool unproved; /* quarantined: it came by a migration that was not
+			* proved, and has not been started anew since */
 	char why[LY_WHY_MAX];
 	void *saga;   /* the shell's: the migration in hand, or NULL */
 	bool busy;    /* something is being done to it for a caller */

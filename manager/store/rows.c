@@ -26,6 +26,7 @@ static const struct ly_field vm_fields[] = {
 	LY_UINT(struct ly_vm_row, lost),
 	LY_UINT(struct ly_vm_row, epoch),
 	LY_TEXT(struct ly_vm_row, definition),
+	LY_UINT(struct ly_vm_row, unproved),
 };
 static const struct ly_field mig_fields[] = {
 	LY_FIXED(struct ly_mig_row, id),
@@ -52,6 +53,10 @@ static const struct ly_field mig_fields[] = {
 	LY_UINT(struct ly_mig_row, changed),
 	LY_TEXT(struct ly_mig_row, result),
 	LY_TEXT(struct ly_mig_row, why),
+	LY_UINT(struct ly_mig_row, attest),
+	LY_UINT(struct ly_mig_row, lanes),
+	LY_UINT(struct ly_mig_row, proved),
+	LY_UINT(struct ly_mig_row, before),
 };
 
 static const struct ly_field cert_fields[] = {

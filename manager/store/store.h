@@ -50,6 +50,7 @@ struct ly_vm_row {
 	char at_site[LY_NAME_MAX], at_host[LY_NAME_MAX];
 	uint8_t lost;
 	uint64_t epoch;
+	uint8_t unproved; /* since a migration whose proof was wrong */
 	char definition[LY_DEFINITION_MAX + 1]; /* JSON */
 };
 
@@ -70,6 +71,17 @@ struct ly_mig_row {
 	uint64_t started, changed; /* milliseconds since 1970 */
 	char result[LY_VALUE_MAX]; /* of COPY: JSON, or empty */
 	char why[LY_WHY_MAX];
+	uint8_t attest; /* struct ly_saga_rec */
+	uint8_t lanes;	/* of an attested one */
+	uint8_t proved; /* enum ly_proved */
+	uint8_t before; /* its VM was quarantined when it began */
+};
+
+/* Of an attested migration, once it has committed. */
+enum ly_proved {
+	LY_PROVED_NOT_YET = 0,
+	LY_PROVED_GOOD = 1,
+	LY_PROVED_WRONG = 2,
 };
 
 /* A certificate that this site's CA has issued to a host. */

@@ -32,7 +32,13 @@ struct fake_world {
 	unsigned vms_n;
 };
 
-enum fake_mood { FAKE_GOOD, FAKE_HOLDS, FAKE_LOSES, FAKE_REFUSES };
+enum fake_mood {
+	FAKE_GOOD,
+	FAKE_HOLDS,
+	FAKE_LOSES,
+	FAKE_REFUSES,
+	FAKE_TWICE, /* answers everything twice */
+};
 
 struct fake {
 	struct fake_world *w;
@@ -244,6 +250,12 @@ fake_request(struct fake *f, unsigned type, const struct ly_request *r,
 	}
 }
 
+/* For attested migrations: instead of what is done here, and after it. */
+static bool (*fake_attests)(struct fake *f, unsigned type,
+    const union ly_any *m, struct ly_done *d);
+static void (*fake_attests_after)(struct fake *f, unsigned type,
+    const union ly_any *m, struct fake_vm *vm, struct ly_done *d);
+
 static void
 fake_do(struct fake *f, unsigned type, const union ly_any *m)
 {
@@ -255,7 +267,9 @@ fake_do(struct fake *f, unsigned type, const union ly_any *m)
 	struct fake_vm *vm = fake_vm_of(f->w, id);
 
 	/* A host knows a VM of another home by what it is told. */
-	if (type == LY_BIND)
+	if (fake_attests && fake_attests(f, type, m, &d))
+		;
+	else if (type == LY_BIND)
 		fake_bind(f, &m->bind, &d);
 	else if (!vm)
 		d.rc = LY_UNKNOWN;
@@ -267,7 +281,11 @@ fake_do(struct fake *f, unsigned type, const union ly_any *m)
 		fake_copy(f, &m->copy, vm, &d);
 	else
 		fake_request(f, type, &m->request, vm, &d);
+	if (fake_attests_after && vm)
+		fake_attests_after(f, type, m, vm, &d);
 	if (f->mood[type] != FAKE_LOSES && f->open)
+		ly_conn_send(f->conn, LY_DONE, &d);
+	if (f->mood[type] == FAKE_TWICE && f->open)
 		ly_conn_send(f->conn, LY_DONE, &d);
 }
 
@@ -403,7 +421,7 @@ fake_up(struct fake *f, struct fake_world *w, const char *site,
 }
 
 /* Its host is cut off from its manager, or comes back. */
-static void
+static LY_UNUSED void
 fake_cut(struct fake *f)
 {
 	f->off = true;
