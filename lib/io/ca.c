@@ -278,6 +278,41 @@ ly_ca_request(const char *spiffe, const char *key_file, char **pem,
 	return rc;
 }
 
+enum ly_rc
+ly_ca_make_key(const char *key_file, struct ly_why *why)
+{
+	LY_AUTO(EVP_PKEY_free) EVP_PKEY *key = EVP_EC_gen("P-256");
+
+	return key ? write_key(key, key_file, why) : ly_ca_fail(why, key_file);
+}
+
+enum ly_rc
+ly_ca_request_of(const char *spiffe, const char *key_file, uint8_t **der,
+    size_t *len, struct ly_why *why)
+{
+	LY_AUTO(EVP_PKEY_free) EVP_PKEY *key = NULL;
+	LY_AUTO(X509_REQ_free) X509_REQ *req = X509_REQ_new();
+	LY_AUTO(BIO_free_all) BIO *bio = NULL;
+	struct ly_peer who;
+	uint8_t *at;
+	int n;
+	enum ly_rc rc = ly_spiffe_parse(spiffe, &who, why);
+
+	if (rc == LY_OK)
+		rc = slurp(key_file, &bio, why);
+	if (rc != LY_OK)
+		return rc;
+	key = PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"");
+	if (!key || !req || !fill_request(req, key, &who) ||
+	    (n = i2d_X509_REQ(req, NULL)) <= 0)
+		return ly_ca_fail(why, key_file);
+	at = *der = malloc((size_t)n);
+	if (!at)
+		return ly_fail(why, LY_OUTSIDE, "no memory");
+	*len = (size_t)i2d_X509_REQ(req, &at);
+	return LY_OK;
+}
+
 /* ---- signing ---- */
 
 void

@@ -17,6 +17,11 @@ LY_MUST enum ly_rc ly_ca_make(const char *site, const char *key_file,
 /* A new key in `key_file`, and a request for `spiffe` as PEM text (free()). */
 LY_MUST enum ly_rc ly_ca_request(const char *spiffe, const char *key_file,
     char **pem, struct ly_why *why);
+/* A new key in `key_file`, mode 0600, whatever was there. */
+LY_MUST enum ly_rc ly_ca_make_key(const char *key_file, struct ly_why *why);
+/* A request for `spiffe` by the key in a file, in DER (free()). */
+LY_MUST enum ly_rc ly_ca_request_of(const char *spiffe, const char *key_file,
+    uint8_t **der, size_t *len, struct ly_why *why);
 /* Signs a PEM request, but for `spiffe` and nothing else in it: EKU client and
  * server, keyUsage digitalSignature, the one URI SAN. PEM text out (free()).
  * The request's own signature is checked. */

@@ -296,6 +296,7 @@ keys_free(struct keys *k)
 	X509_STORE_free(k->store);
 	SSL_CTX_free(k->ctx[0]);
 	SSL_CTX_free(k->ctx[1]);
+	free(k->pem);
 	free(k);
 }
 LY_AUTO_FOR(keys_free, struct keys)
@@ -395,7 +396,9 @@ own_certificate(struct keys *k, const struct ly_identity *ids,
 		    ids->cert, LEAF_MOST);
 	k->leaf_len = (size_t)i2d_X509(k->leaf, &der);
 	rc = read_leaf(k->leaf, &k->self, why);
-	return rc == LY_OK ? rc : ly_fail_in(why, rc, "%s", ids->cert);
+	if (rc != LY_OK)
+		return ly_fail_in(why, rc, "%s", ids->cert);
+	return ly_file_read(ids->cert, FILE_MOST, &k->pem, &k->pem_len, why);
 }
 
 /* The chain of `leaf` to one of our CAs, checked as TLS would. */
@@ -532,6 +535,7 @@ ly_identity_load(const struct ly_identity_files *files,
 		free(ids);
 		return rc;
 	}
+	ids->self = ids->keys->self;
 	*out = ids;
 	return rc;
 }
@@ -552,7 +556,37 @@ ly_identity_reload(struct ly_identity *ids, struct ly_why *why)
 	}
 	keys_free(ids->keys);
 	ids->keys = fresh;
+	ids->self = fresh->self;
 	return LY_OK;
+}
+
+enum ly_rc
+ly_identity_adopt(struct ly_identity *ids, const char *cert, const char *key,
+    struct ly_why *why)
+{
+	char old_cert[PATH_MOST], old_key[PATH_MOST];
+	enum ly_rc rc;
+
+	memcpy(old_cert, ids->cert, sizeof(old_cert));
+	memcpy(old_key, ids->key, sizeof(old_key));
+	if (!ly_copy(ids->cert, sizeof(ids->cert), cert) ||
+	    !ly_copy(ids->key, sizeof(ids->key), key))
+		rc = ly_fail(why, LY_FULL, "a file name over %d bytes",
+		    PATH_MOST - 1);
+	else
+		rc = ly_identity_reload(ids, why);
+	if (rc != LY_OK) {
+		memcpy(ids->cert, old_cert, sizeof(old_cert));
+		memcpy(ids->key, old_key, sizeof(old_key));
+	}
+	return rc;
+}
+
+struct ly_bytes
+ly_identity_papers(const struct ly_identity *ids)
+{
+	return (
+	    struct ly_bytes){ .at = ids->keys->pem, .len = ids->keys->pem_len };
 }
 
 void
@@ -621,7 +655,7 @@ not_revoked(const struct ly_identity *ids, const struct ly_peer *p,
 const struct ly_peer *
 ly_identity_self(const struct ly_identity *ids)
 {
-	return &ids->keys->self;
+	return &ids->self;
 }
 
 enum ly_rc

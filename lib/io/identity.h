@@ -69,8 +69,16 @@ LY_MUST enum ly_rc ly_identity_load(const struct ly_identity_files *files,
  * not_after of the certificates they began with. */
 LY_MUST enum ly_rc ly_identity_reload(struct ly_identity *ids,
     struct ly_why *why);
+/* The same with another certificate and key from now on: those that a host was
+ * given when it was enrolled, or those it began with, again. */
+LY_MUST enum ly_rc ly_identity_adopt(struct ly_identity *ids, const char *cert,
+    const char *key, struct ly_why *why);
 void ly_identity_free(struct ly_identity *ids);
+/* Good as long as `ids` is; its id never changes. */
 const struct ly_peer *ly_identity_self(const struct ly_identity *ids);
+/* Our certificate and what stands behind it, in PEM, leaf first. Good until
+ * they are read anew. */
+struct ly_bytes ly_identity_papers(const struct ly_identity *ids);
 
 /* The newest CRL of a site: every handshake asks it, in both roles, and every
  * signed object. *fresh: it is new, and connections that stand may be those of

@@ -25,6 +25,8 @@ struct keys {
 	size_t leaf_len;
 	EVP_PKEY *key;
 	STACK_OF(X509) *chain; /* behind the leaf, as the file has it */
+	uint8_t *pem;	       /* the file of both */
+	size_t pem_len;
 	struct site site[SITES_MOST];
 	unsigned sites_n;
 	X509_STORE *store; /* every pinned CA */
@@ -35,6 +37,7 @@ struct keys {
 struct ly_identity {
 	char cert[PATH_MOST], key[PATH_MOST], trust[PATH_MOST];
 	struct keys *keys;
+	struct ly_peer self; /* keys->self, where it stays */
 	struct ly_crls crls;
 };
 

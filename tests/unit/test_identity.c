@@ -546,4 +546,42 @@ TEST(digests_are_those_of_the_standards)
 	WANT(memcmp(a, b, sizeof(a)) != 0);
 }
 
+TEST(a_host_that_was_given_papers_is_the_same_one_with_them)
+{
+	struct ly_identity *ids = site_host("east", "h1");
+	const struct ly_peer *self = ly_identity_self(ids);
+	struct ly_peer to = *self;
+	char cert[256], key[256], *request = NULL, *pem = NULL;
+	uint8_t *der = NULL, spki[32];
+	size_t len;
+
+	ly_copy(cert, sizeof(cert), site_path("new.pem"));
+	ly_copy(key, sizeof(key), site_path("new.key"));
+	ly_copy(to.class_, sizeof(to.class_), "compute");
+	to.attested = true;
+	to.ak_name[1] = to.sk_name[1] = 0x0b;
+	SITE_OK(ly_ca_make_key(key, &why));
+	SITE_OK(ly_ca_request_of(to.id, key, &der, &len, &why));
+	SITE_OK(ly_ca_read_request(der, len, &request, spki, &why));
+	SITE_OK(ly_ca_sign_host(site_path("east.ca.key"),
+	    site_path("east.ca.pem"), request, &to, 3600, &pem, &why));
+	SITE_OK(ly_file_write(cert, pem, strlen(pem), 0600, &why));
+
+	WANT(ly_identity_adopt(ids, cert, site_path("east-h1.key"), &said) !=
+	    LY_OK);
+	WANT(!self->attested);
+	SITE_OK(ly_identity_reload(ids, &why)); /* the old ones, still */
+	SITE_OK(ly_identity_adopt(ids, cert, key, &why));
+	WANT(self->attested && ly_identity_self(ids) == self);
+	WANT_INT(ly_identity_papers(ids).len, strlen(pem));
+	WANT_MEM(ly_identity_papers(ids).at, pem, strlen(pem));
+	SITE_OK(ly_identity_adopt(ids, site_path("east-h1.pem"),
+	    site_path("east-h1.key"), &why));
+	WANT(!self->attested);
+	ly_identity_free(ids);
+	free(request);
+	free(pem);
+	free(der);
+}
+
 TEST_MAIN()
