@@ -5,30 +5,10 @@
  * pinned by both sites.
  */
 #include "tests/io/manager_scene.h"
-#include "tests/unit/approved_scene.h"
-
-#include <openssl/bio.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
+#include "tests/unit/policy_pem.h"
 
 static struct authority pol, other;
 static struct list made;
-
-static void
-write_key(const char *path, const struct authority *of)
-{
-	uint8_t spki[LY_SPKI_P256];
-	const uint8_t *at = spki;
-	EVP_PKEY *key;
-	FILE *f;
-
-	ly_spki_of(&of->key, spki);
-	key = d2i_PUBKEY(NULL, &at, sizeof(spki));
-	f = fopen(path, "w");
-	WANT(f && PEM_write_PUBKEY(f, key) == 1);
-	fclose(f);
-	EVP_PKEY_free(key);
-}
 
 static void
 keep_lists(int f)
