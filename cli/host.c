@@ -7,7 +7,7 @@
  * `host add` leaves a key without certificate only when the answer was lost:
  * the request stays beside it, and --csr asks again with the same key.
  */
-#include "cli/cli.h"
+#include "cli/enrol.h"
 
 #include "lib/io/ca.h"
 #include "lib/io/file.h"
@@ -23,7 +23,7 @@ LY_AUTO_FOR(json_decref, json_t)
 LY_AUTO_FOR(free, char)
 
 struct add {
-	const char *name, *address, *out, *csr;
+	const char *name, *address, *out, *csr, *ek, *ek_cert, *class;
 };
 
 static const struct ly_opt add_rows[] = {
@@ -35,6 +35,12 @@ static const struct ly_opt add_rows[] = {
 	    "Where its key, certificate and trust go; copy it to the host"),
 	LY_VALUE(struct add, csr, "--csr", "FILE", LY_OPT_FILE, false,
 	    "Sign this request; without it, a key is made in DIR"),
+	LY_VALUE(struct add, ek, "--ek", "EK", LY_OPT_TEXT, false,
+	    LY_CLI_EK_HELP),
+	LY_VALUE(struct add, ek_cert, "--ek-cert", "FILE", LY_OPT_FILE, false,
+	    LY_CLI_EK_CERT_HELP),
+	LY_VALUE(struct add, class, "--class", "CLASS", LY_OPT_NAME, false,
+	    LY_CLI_CLASS_HELP),
 };
 
 struct adding {
@@ -42,7 +48,7 @@ struct adding {
 	const struct add *a;
 	char dir[PATH_MAX];
 	char key[PATH_MAX + 32], csr[PATH_MAX + 32], cert[PATH_MAX + 32],
-	    trust[PATH_MAX + 32];
+	    trust[PATH_MAX + 32], ek[LY_CLI_EK];
 	json_t *answer;
 };
 
@@ -132,7 +138,8 @@ static int
 ask_for_cert(struct adding *h, const char *pem)
 {
 	json_t *request = ly_cli_request("host.add", "name", h->a->name,
-	    "address", h->a->address, (char *)NULL);
+	    "address", h->a->address, "ek", h->ek[0] ? h->ek : NULL, "class",
+	    h->a->class, (char *)NULL);
 	int status;
 
 	if (json_object_set_new(request, "csr", json_string(pem)) != 0) {
@@ -245,8 +252,10 @@ run_add(const struct ly_common *c, const void *args)
 	struct adding h = { .c = c, .a = args };
 	LY_AUTO(free) char *pem = NULL;
 	LY_AUTO(json_decref) json_t *answer = NULL;
-	int status = lay_out(&h);
+	int status = ly_cli_ek(c, h.a->ek, h.a->ek_cert, h.ek);
 
+	if (status == LY_EXIT_DONE)
+		status = lay_out(&h);
 	if (status == LY_EXIT_DONE)
 		status = h.a->csr ? read_csr(&h, &pem) : make_csr(&h, &pem);
 	if (status == LY_EXIT_DONE)
@@ -270,6 +279,7 @@ static const struct ly_cell list_cells[] = {
 	{ "SITE", "site", LY_CELL_TEXT },
 	{ "ADDRESS", "address", LY_CELL_TEXT },
 	{ "AGENT", "up|connected|state", LY_CELL_UP },
+	{ "ENROLLED", "enrolled", LY_CELL_TEXT },
 	{ "SINCE", "since", LY_CELL_TIME },
 	{ "VMS", "vms_n|vms", LY_CELL_NUMBER },
 	{ "TPMS", "tpms", LY_CELL_TEXT },
@@ -284,7 +294,21 @@ static const struct ly_cell show_cells[] = {
 	{ "software", "software", LY_CELL_TEXT },
 	{ "revoked", "revoked", LY_CELL_TIME },
 	{ "tpms", "tpms", LY_CELL_TEXT },
-	{ "certificate until", "not_after", LY_CELL_TIME },
+	{ "enrolled", "enrolled", LY_CELL_TEXT },
+	{ "class", "class", LY_CELL_TEXT },
+	{ "why", "why", LY_CELL_TEXT },
+	{ "differs", "unapproved", LY_CELL_TEXT },
+	{ "frozen", "frozen", LY_CELL_TIME },
+	{ "EK to be", "inventory", LY_CELL_TEXT },
+	{ "EK", "ek", LY_CELL_TEXT },
+	{ "EK known by", "ek_by", LY_CELL_TEXT },
+	{ "AK", "ak", LY_CELL_TEXT },
+	{ "SK", "sk", LY_CELL_TEXT },
+	{ "last attested", "attested", LY_CELL_TIME },
+	{ "enrolled since", "enrolled_at", LY_CELL_TIME },
+	{ "certificate until", "until", LY_CELL_TIME },
+	{ "certificate", "certificate", LY_CELL_HIDDEN },
+	{ "AK certificate", "ak_certificate", LY_CELL_HIDDEN },
 	{ "VMs", "vms", LY_CELL_HIDDEN },
 	{ "guests", "guests", LY_CELL_HIDDEN },
 };

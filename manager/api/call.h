@@ -27,6 +27,12 @@ struct ly_vm *ly_api_vm(const struct ly_api_call *c);
 struct ly_host *ly_api_host(const struct ly_api_call *c, const char *key,
     bool ours);
 
+/* ---- enrol.c ---- */
+ly_api_verb ly_api_host_set, ly_api_host_enroll, ly_api_host_unfreeze;
+/* The keys "ek" and "class", if they are there. */
+LY_MUST enum ly_rc ly_api_take_inventory(const struct ly_api_call *c,
+    struct ly_host_row *row, struct ly_why *why);
+
 /* ---- audit.c ---- */
 ly_api_verb ly_api_audit, ly_api_audit_accept, ly_api_audit_receipt;
 

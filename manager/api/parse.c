@@ -8,6 +8,7 @@
 #define PLACE LY_KEY_TEXT, true, 2 * LY_NAME_MAX
 #define PLACE_OR_NONE LY_KEY_TEXT, false, 2 * LY_NAME_MAX
 #define FLAG LY_KEY_BOOL, false, 0
+#define EK LY_KEY_TEXT, false, 255
 #define PEM LY_KEY_TEXT, true, 16384
 
 // clang-format off
@@ -15,7 +16,7 @@ const struct ly_verb_row ly_verbs[LY_VERBS] = {
 	[LY_DO_HOST_ADD] = { "host.add",
 	    "certify a host of this site and expect its agent",
 	    { { "name", NAME }, { "address", LY_KEY_TEXT, true, LY_ADDR_MAX - 1 },
-	      { "csr", PEM } } },
+	      { "csr", PEM }, { "ek", EK }, { "class", NAME_OR_NONE } } },
 	[LY_DO_HOST_LIST] = { "host.list", "all hosts that are known", { { 0 } } },
 	[LY_DO_HOST_SHOW] = { "host.show", "one host and its VMs",
 	    { { "host", PLACE } } },
@@ -25,6 +26,15 @@ const struct ly_verb_row ly_verbs[LY_VERBS] = {
 	[LY_DO_HOST_REVOKE] = { "host.revoke",
 	    "take a host's certificates back, everywhere and at once",
 	    { { "host", PLACE }, { "reason", NAME_OR_NONE } } },
+	[LY_DO_HOST_SET] = { "host.set",
+	    "which TPM a host has, and of which class it is",
+	    { { "host", PLACE }, { "ek", EK }, { "class", NAME_OR_NONE } } },
+	[LY_DO_HOST_ENROLL] = { "host.enroll",
+	    "have a host prove its TPM and its state now",
+	    { { "host", PLACE }, { "wait", FLAG } } },
+	[LY_DO_HOST_UNFREEZE] = { "host.unfreeze",
+	    "let a host try again that failed to prove itself",
+	    { { "host", PLACE } } },
 	[LY_DO_SITE_TRUST] = { "site.trust",
 	    "believe another site's CA, and dial its manager",
 	    { { "site", NAME }, { "ca_pem", PEM },

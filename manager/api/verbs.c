@@ -6,6 +6,7 @@
 #include "lib/crypt/cert.h"
 #include "lib/io/ca.h"
 #include "lib/io/file.h"
+#include "manager/io/enrol.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -95,7 +96,7 @@ static void
 host_add(const struct ly_api_call *c)
 {
 	struct ly_manager *m = c->m;
-	struct ly_host_row row = { .added = ly_now_s() };
+	struct ly_host_row row;
 	char id[LY_SPIFFE_MAX], key[320], cert[320], *pem = NULL;
 	struct ly_host *h = NULL;
 	struct ly_why why;
@@ -103,6 +104,12 @@ host_add(const struct ly_api_call *c)
 	enum ly_rc rc = LY_OK;
 	json_t *out;
 
+	/* Of one that is added again, the inventory stays. */
+	if (ly_store_get(m->store, LY_ROW_HOST, ly_api_text(c->r, "name"), &row,
+		NULL) != LY_OK)
+		memset(&row, 0, sizeof(row));
+	row.added = ly_now_s();
+	row.revoked = 0;
 	ly_copy(row.name, sizeof(row.name), ly_api_text(c->r, "name"));
 	ly_copy(row.address, sizeof(row.address), ly_api_text(c->r, "address"));
 	row.cert_expires = row.added + days * 86400;
@@ -111,6 +118,8 @@ host_add(const struct ly_api_call *c)
 		    "\"%s\" is not a host's name: 1"
 		    " to 63 of a-z 0-9 . _ -",
 		    row.name);
+	if (rc == LY_OK)
+		rc = ly_api_take_inventory(c, &row, &why);
 	if (rc == LY_OK) {
 		ly_spiffe_host(m->conf.site, row.name, id);
 		rc = ly_ca_sign(ly_manager_file(m, "ca.key", key),
@@ -180,6 +189,7 @@ host_show(const struct ly_api_call *c)
 				ly_vmstate_name(vm->state)));
 	}
 	out = ly_view_host(c->m, h);
+	ly_enrol_view(c->m, h, out);
 	json_object_set_new(out, "vms", vms);
 	json_object_set_new(out, "guests", guests);
 	ly_api_yes(c, out);
@@ -221,6 +231,7 @@ host_remove(const struct ly_api_call *c)
 	}
 	conn = h->conn;
 	ly_host_gone(c->m, h);
+	ly_enrol_drop(c->m, h);
 	ly_roster_drop_host(&c->m->roster, h);
 	if (conn)
 		ly_conn_close(conn, LY_REFUSED, "its host was removed");
@@ -639,6 +650,9 @@ static ly_api_verb *const verbs[LY_VERBS] = {
 	[LY_DO_HOST_SHOW] = host_show,
 	[LY_DO_HOST_REMOVE] = host_remove,
 	[LY_DO_HOST_REVOKE] = host_revoke,
+	[LY_DO_HOST_SET] = ly_api_host_set,
+	[LY_DO_HOST_ENROLL] = ly_api_host_enroll,
+	[LY_DO_HOST_UNFREEZE] = ly_api_host_unfreeze,
 	[LY_DO_SITE_TRUST] = site_trust,
 	[LY_DO_SITE_SHOW] = site_show,
 	[LY_DO_VM_ADD] = vm_add,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What callers are shown of hosts, VMs, migrations and the whole. */
 #include "manager/api/api.h"
-#include "manager/io/manager.h"
+#include "manager/io/enrol.h"
 
 static void
 put_text(json_t *o, const char *key, const char *text)
@@ -62,6 +62,7 @@ ly_view_host(struct ly_manager *m, const struct ly_host *h)
 	    h->revoked ? json_integer((json_int_t)h->revoked) : json_null());
 	json_object_set_new(o, "connected", json_boolean(h->up));
 	put_number(o, "since", h->since);
+	put_text(o, "enrolled", ly_enrol_word(m, h));
 	if (h->software[0])
 		put_text(o, "software", h->software);
 	json_object_set_new(o, "tpms", words(h->tpms));

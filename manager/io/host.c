@@ -7,7 +7,7 @@
  * Reports (PROGRESS, VMSTATE, ALARM) about a VM of another site go on to the
  * manager of that site.
  */
-#include "manager/io/manager.h"
+#include "manager/io/enrol.h"
 #include "manager/io/policy.h"
 
 static const struct ly_conn_ops control_ops;
@@ -59,6 +59,7 @@ ly_host_gone(struct ly_manager *m, struct ly_host *h)
 		h->up = false;
 		h->since = ly_now_s();
 		ly_asks_down(m, &h->at);
+		ly_enrol_down(m, h);
 		ly_host_forget(m, h);
 		ly_fed_tell(m, h);
 	}
@@ -157,6 +158,7 @@ on_announce(struct ly_manager *m, struct ly_host *h,
 	ly_crl_tell_agent(m, h->conn); /* before it is asked anything */
 	ly_policy_tell_agent(m, h->conn);
 	ly_asks_up(m, &h->at);
+	ly_enrol_up(m, h);
 }
 
 /* A VM of ours. Where it is, the store knows; a host that says "running here"

@@ -11,7 +11,7 @@
  *   head                     of the permanent record, signed (record.c)
  *   lock                     held while it runs
  */
-#include "manager/io/manager.h"
+#include "manager/io/enrol.h"
 #include "manager/io/policy.h"
 
 #include "lib/io/file.h"
@@ -281,6 +281,8 @@ load_store(struct ly_manager *m, struct ly_why *why)
 	if (rc == LY_OK)
 		rc = ly_store_each(m->store, LY_ROW_HOST, on_host_row, m, why);
 	if (rc == LY_OK)
+		rc = ly_enrol_load(m, why);
+	if (rc == LY_OK)
 		rc = ly_store_each(m->store, LY_ROW_PEER, on_peer_row, m, why);
 	if (rc == LY_OK)
 		rc = ly_store_each(m->store, LY_ROW_VM, on_vm_row, m, why);
@@ -314,6 +316,7 @@ on_tick(uv_timer_t *timer)
 	ly_fed_tick(m);
 	ly_record_tick(m);
 	ly_crl_tick(m);
+	ly_enrol_tick(m);
 	ly_moves_tick(m);
 	ly_vms_tick(m);
 	ly_api_tick(m->api);
@@ -392,6 +395,7 @@ void
 ly_manager_free(struct ly_manager *m)
 {
 	ly_moves_fini(m);
+	ly_enrol_fini(m);
 	ly_asks_fini(m);
 	ly_record_free(m);
 	ly_store_close(m->store);

@@ -153,6 +153,7 @@ struct ly_manager {
 	unsigned moves_n;
 	uint64_t crl_due;      /* when ours is made anew, seconds since 1970 */
 	uint64_t moves_second; /* loop ms of their last tick */
+	uint64_t enrol_second; /* of theirs, seconds since 1970 */
 	struct ly_alarm_kept alarms[LY_ALARMS_KEPT];
 	unsigned long alarms_n; /* ever; the newest at (n - 1) % KEPT */
 	struct ly_api *api;

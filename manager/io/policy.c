@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager/io/policy.h"
 
+#include "manager/io/enrol.h"
+
 #include "lib/crypt/cert.h"
 #include "lib/io/approvals.h"
 #include "lib/io/file.h"
@@ -274,8 +276,10 @@ spread(struct ly_manager *m, const char *site)
 	for (unsigned i = 0; ours && i < m->feds_n; i++)
 		if (m->feds[i].conn)
 			tell(m, m->feds[i].conn, site);
-	if (ours)
-		drop_logs(m);
+	if (!ours)
+		return;
+	drop_logs(m);
+	ly_enrol_list(m);
 }
 
 /* Our own comes back only when somebody has a newer one than we do. */

@@ -38,7 +38,8 @@ struct ly_host {
 	uint64_t revoked;	   /* since then, seconds; 0: it is not */
 	uint8_t standing;	   /* enum ly_standing */
 	char class_[LY_NAME_MAX];  /* as it was enrolled; empty: it is not */
-	void *conn; /* the shell's; NULL for hosts of other sites */
+	void *conn;	 /* the shell's; NULL for hosts of other sites */
+	void *enrolling; /* the shell's: how it proves itself; or NULL */
 };
 
 struct ly_vm {

@@ -10,6 +10,8 @@ static const struct ly_field host_fields[] = {
 	LY_UINT(struct ly_host_row, added),
 	LY_UINT(struct ly_host_row, cert_expires),
 	LY_UINT(struct ly_host_row, revoked),
+	LY_TEXT(struct ly_host_row, ek),
+	LY_TEXT(struct ly_host_row, class_),
 };
 static const struct ly_field peer_fields[] = {
 	LY_TEXT(struct ly_peer_row, site),
@@ -74,6 +76,44 @@ static const struct ly_field head_fields[] = {
 	LY_TEXT(struct ly_head_row, told),
 };
 
+static const struct ly_field enrol_fields[] = {
+	LY_TEXT(struct ly_enrol_row, host),
+	LY_UINT(struct ly_enrol_row, failures),
+	LY_UINT(struct ly_enrol_row, frozen),
+	LY_UINT(struct ly_enrol_row, enrolled),
+	LY_UINT(struct ly_enrol_row, attested),
+	LY_UINT(struct ly_enrol_row, issued),
+	LY_UINT(struct ly_enrol_row, ends),
+	LY_TEXT(struct ly_enrol_row, serial),
+	LY_TEXT(struct ly_enrol_row, ak_serial),
+	LY_TEXT(struct ly_enrol_row, before),
+	LY_TEXT(struct ly_enrol_row, ak_before),
+	LY_UINT(struct ly_enrol_row, before_ends),
+	LY_TEXT(struct ly_enrol_row, ek),
+	LY_TEXT(struct ly_enrol_row, ak),
+	LY_TEXT(struct ly_enrol_row, sk),
+	LY_TEXT(struct ly_enrol_row, ek_sha256),
+	LY_TEXT(struct ly_enrol_row, ek_serial),
+	LY_TEXT(struct ly_enrol_row, ek_by),
+	LY_TEXT(struct ly_enrol_row, ak_name),
+	LY_TEXT(struct ly_enrol_row, sk_name),
+	LY_TEXT(struct ly_enrol_row, hk),
+	LY_UINT(struct ly_enrol_row, reset_count),
+	LY_UINT(struct ly_enrol_row, restart_count),
+	LY_UINT(struct ly_enrol_row, firmware),
+	LY_UINT(struct ly_enrol_row, pcr_mask),
+	LY_TEXT(struct ly_enrol_row, pcrs),
+	LY_TEXT(struct ly_enrol_row, log),
+	LY_TEXT(struct ly_enrol_row, class_),
+	LY_UINT(struct ly_enrol_row, approval),
+	LY_UINT(struct ly_enrol_row, unapproved),
+	LY_TEXT(struct ly_enrol_row, state),
+	LY_TEXT(struct ly_enrol_row, why),
+	LY_TEXT(struct ly_enrol_row, csr),
+	LY_TEXT(struct ly_enrol_row, certificate),
+	LY_TEXT(struct ly_enrol_row, ak_certificate),
+};
+
 static const struct ly_message tables[LY_ROW_KINDS] = {
 	[LY_ROW_HOST] = LY_MESSAGE(LY_ROW_HOST, "host", struct ly_host_row,
 	    host_fields, "A host of this site."),
@@ -87,11 +127,14 @@ static const struct ly_message tables[LY_ROW_KINDS] = {
 	    struct ly_cert_row, cert_fields, "A host's certificate."),
 	[LY_ROW_HEAD] = LY_MESSAGE(LY_ROW_HEAD, "head", struct ly_head_row,
 	    head_fields, "The head of a site's permanent record."),
+	[LY_ROW_ENROL] = LY_MESSAGE(LY_ROW_ENROL, "enrolment",
+	    struct ly_enrol_row, enrol_fields, "What a host has proved."),
 };
 
-#define ROW_SIZE_MAX sizeof(struct ly_vm_row)
-_Static_assert(sizeof(struct ly_vm_row) >= sizeof(struct ly_mig_row),
-    "ROW_SIZE_MAX is that of a VM");
+#define ROW_SIZE_MAX sizeof(struct ly_enrol_row)
+_Static_assert(ROW_SIZE_MAX >= sizeof(struct ly_vm_row) &&
+	ROW_SIZE_MAX >= sizeof(struct ly_mig_row),
+    "ROW_SIZE_MAX is that of the largest");
 
 const struct ly_message *
 ly_row_table(enum ly_row_kind kind)

@@ -26,6 +26,7 @@ enum ly_row_kind {
 	LY_ROW_MIG = 4,
 	LY_ROW_CERT = 5,
 	LY_ROW_HEAD = 6,
+	LY_ROW_ENROL = 7,
 	LY_ROW_KINDS
 };
 
@@ -34,6 +35,8 @@ struct ly_host_row {
 	char address[LY_ADDR_MAX];
 	uint64_t added, cert_expires; /* seconds since 1970 */
 	uint64_t revoked;	      /* since then; 0: it is not */
+	char ek[80];		      /* its TPM's, as manager/enrol/pin.h */
+	char class_[LY_NAME_MAX];     /* of hosts */
 };
 
 struct ly_peer_row {
@@ -102,6 +105,39 @@ struct ly_head_row {
 	char text[512];		  /* ours: as ly_head_put() writes it */
 	char sig[192];		  /* ours: of the text, DER in hex */
 	char told[5120]; /* the others: a signed struct ly_head, in hex */
+};
+
+/* What a host has proved about its TPM and itself, and what it was given for
+ * that. Bytes are in hex. */
+#define LY_HEX(bytes) (2 * (bytes) + 1)
+struct ly_enrol_row {
+	char host[LY_NAME_MAX]; /* the key */
+	uint32_t failures;	/* proofs, since the last good one */
+	uint64_t frozen;   /* since then, seconds since 1970; 0: it is not */
+	uint64_t enrolled; /* its keys, first */
+	uint64_t attested; /* last good quote */
+	uint64_t issued, ends;		/* of its certificate; 0: none */
+	char serial[48], ak_serial[48]; /* of both certificates */
+	char before[48], ak_before[48]; /* of those before */
+	uint64_t before_ends;
+	char ek[LY_HEX(512)], ak[LY_HEX(160)],
+	    sk[LY_HEX(160)];	    /* TPMT_PUBLIC */
+	char ek_sha256[LY_HEX(32)]; /* of its SubjectPublicKeyInfo */
+	char ek_serial[48];	    /* of its certificate; or empty */
+	char ek_by[40];		    /* how it was believed */
+	char ak_name[LY_HEX(34)], sk_name[LY_HEX(34)];
+	char hk[LY_HEX(32)]; /* SHA-256 of its TLS key's SubjectPublicKeyInfo */
+	uint32_t reset_count, restart_count;
+	uint64_t firmware; /* of the TPM, as it says */
+	uint32_t pcr_mask;
+	char pcrs[LY_HEX(24 * 32)]; /* of the mask, ascending */
+	char log[LY_HEX(32)];	    /* SHA-256 of its event log */
+	char class_[LY_NAME_MAX];   /* that it was certified for */
+	uint64_t approval;  /* generation of the list that has its state */
+	uint8_t unapproved; /* there is a list, and its state is not in it */
+	char state[LY_WHY_MAX]; /* what differs */
+	char why[LY_WHY_MAX];	/* it is not enrolled, or was refused last */
+	char csr[3072], certificate[4096], ak_certificate[4096]; /* PEM */
 };
 
 /* The table of a kind, and the key of a row of it (text, for people). */

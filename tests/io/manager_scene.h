@@ -218,7 +218,7 @@ text(const json_t *o, const char *key)
 	return v ? v : "";
 }
 
-static intmax_t
+static LY_UNUSED intmax_t
 number(const json_t *o, const char *key)
 {
 	json_t *v = json_object_get(o, key);
