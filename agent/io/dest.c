@@ -390,8 +390,9 @@ ly_dest_start(const struct ly_dest_params *p, const struct ly_dest_ops *ops,
 
 	if (!d)
 		return ly_fail(why, LY_OUTSIDE, "no memory");
+	d->keyed = p->keyed;
 	if (p->lanes)
-		rc = ly_dest_expect(d, p, why);
+		rc = ly_dest_keys(d, p, why);
 	if (rc) {
 		release_all(d);
 		return rc;

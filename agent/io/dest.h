@@ -24,6 +24,9 @@ struct ly_dest_params {
 	 * the stream from now on, and takes it by its keys only. */
 	const struct ly_lanes_params *lanes;
 	struct ly_net *net; /* with lanes */
+	/* It comes by keys, and these by ly_dest_keys(): until then, nothing is
+	 * taken. */
+	bool keyed;
 };
 
 struct ly_dest_result {
@@ -67,6 +70,9 @@ LY_MUST enum ly_rc ly_dest_start(const struct ly_dest_params *params,
 /* One whose agent has died after CLAIM; `epoch` when it was granted, else 0. */
 void ly_dest_wake(const struct ly_dest_params *params, uint64_t epoch,
     const struct ly_dest_ops *ops, void *arg, struct ly_dest **out);
+/* Of one that is `keyed`, once: params->lanes and params->net are read. */
+LY_MUST enum ly_rc ly_dest_keys(struct ly_dest *d,
+    const struct ly_dest_params *params, struct ly_why *why);
 /* Hands over a connection of the source's, in the listener's on_open(). LY_OK:
  * it is ours. LY_REFUSED: it is not that source, or not made with a key where
  * one is wanted. LY_BUSY: not listening (yet, or any more). */

@@ -51,9 +51,6 @@ void ly_dest_tell(struct ly_dest *d, enum ly_dest_kind kind, bool ok,
 /* dest_stream.c */
 /* Where QEMU listens. */
 void ly_dest_socket(const struct ly_dest *d, char out[LY_PATH_LEN + 32]);
-/* With lanes: the net knows their keys from now on. */
-LY_MUST enum ly_rc ly_dest_expect(struct ly_dest *d,
-    const struct ly_dest_params *p, struct ly_why *why);
 void ly_dest_hang_up(struct ly_dest *d);
 /* One handle less is open; the last frees it. */
 void ly_dest_let_go(struct ly_dest *d);

@@ -242,6 +242,9 @@ take_lane(struct ly_dest *d, struct ly_conn *conn, struct ly_why *why)
 	if (!psk)
 		return ly_fail(why, LY_REFUSED,
 		    "this VM's stream comes by its key, not by a certificate");
+	if (!d->lanes)
+		return ly_fail(why, LY_BUSY,
+		    "this VM's stream has no keys yet");
 	if (psk->lane != LY_LANE_LEAD)
 		return ly_lanes_take(d->lanes, conn, why);
 	if (d->conn)
@@ -290,9 +293,11 @@ ly_dest_hang_up(struct ly_dest *d)
 }
 
 enum ly_rc
-ly_dest_expect(struct ly_dest *d, const struct ly_dest_params *p,
+ly_dest_keys(struct ly_dest *d, const struct ly_dest_params *p,
     struct ly_why *why)
 {
 	d->keyed = true;
+	if (d->lanes)
+		return ly_fail(why, LY_REFUSED, "the stream has its keys");
 	return ly_lanes_expect(p->net, p->lanes, &lanes_ops, d, &d->lanes, why);
 }
