@@ -39,6 +39,7 @@ struct ly_agent_conf {
 	char vault[256];      /* TCTI of the vault's TPM, or "none" */
 	char vault_auth[256]; /* file with the owner's password, or "" */
 	char vault_index[16], claim_durability[8];
+	char fin_quote[8]; /* "auto", "inline", "after" */
 	uint32_t vault_nv; /* vault_index */
 	bool vault_lazy;   /* claim_durability */
 	char on_release[256], on_claim[256], on_abort[256]; /* "": none */
@@ -53,6 +54,7 @@ struct ly_homes;
 struct ly_links;
 struct ly_vms;
 struct ly_control;
+struct ly_keys;
 struct ly_distrust;
 struct ly_tss;
 struct ly_approvals;
@@ -71,6 +73,8 @@ struct ly_agent {
 	struct ly_links *links;
 	struct ly_vms *vms;
 	struct ly_control *control;
+	struct ly_keys *keys; /* of migrations; NULL: no chip to prove with */
+	bool demand; /* our site believes no host without papers of its own */
 	struct ly_distrust *distrust;
 	struct ly_approvals *approvals; /* approved.h */
 };

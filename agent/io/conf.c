@@ -68,6 +68,8 @@ static const struct ly_conf_key keys[] = {
 	    "File with the owner hierarchy's password, if it has one."),
 	AGENT(claim_durability, LY_CONF_TEXT, false, "strict",
 	    "strict: a lease counts before it is told; lazy: within a second."),
+	AGENT(fin_quote, LY_CONF_TEXT, false, "auto",
+	    "The TPM's word for what was sent: inline, after, or as it is fast."),
 	AGENT(qemu, LY_CONF_PATH, false, "/usr/bin/qemu-system-x86_64",
 	    "The QEMU that runs the VMs."),
 	AGENT(on_release, LY_CONF_PATH, false, NULL,
@@ -220,6 +222,19 @@ vault_keys(struct ly_agent_conf *conf, struct ly_why *why)
 	return vault_apart(conf, why);
 }
 
+static enum ly_rc
+fin_quote_key(const struct ly_agent_conf *conf, struct ly_why *why)
+{
+	static const char *const good[] = { "auto", "inline", "after" };
+
+	for (unsigned i = 0; i < LY_COUNT(good); i++)
+		if (strcmp(conf->fin_quote, good[i]) == 0)
+			return LY_OK;
+	return ly_fail(why, LY_REFUSED,
+	    "[agent] fin_quote: %s: not auto, inline or after",
+	    conf->fin_quote);
+}
+
 enum ly_rc
 ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
     struct ly_why *why)
@@ -239,7 +254,9 @@ ly_agent_conf_read(const char *path, struct ly_agent_conf *conf,
 	if (rc == LY_OK && f.conf.hook_timeout == 0)
 		rc = ly_fail(why, LY_REFUSED,
 		    "%s: [agent] hook_timeout: 0, at least 1", path);
-	if (rc == LY_OK && vault_keys(&f.conf, why) != LY_OK)
+	if (rc == LY_OK &&
+	    (vault_keys(&f.conf, why) != LY_OK ||
+		fin_quote_key(&f.conf, why) != LY_OK))
 		rc = ly_fail_in(why, LY_REFUSED, "%s", path);
 	if (rc == LY_OK && strlen(f.conf.run) > RUN_MAX)
 		rc = ly_fail(why, LY_REFUSED,

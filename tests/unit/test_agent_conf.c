@@ -58,6 +58,19 @@ TEST(the_counters_index_is_one_of_the_owners)
 	refused("claim_durability = often", "", "claim_durability");
 }
 
+TEST(what_was_sent_is_quoted_at_one_of_three_times)
+{
+	struct ly_agent_conf c;
+
+	WANT_INT(conf("", "", &c), LY_OK);
+	WANT_STR(c.fin_quote, "auto");
+	ly_agent_conf_fini(&c);
+	WANT_INT(conf("fin_quote = after", "", &c), LY_OK);
+	WANT_STR(c.fin_quote, "after");
+	ly_agent_conf_fini(&c);
+	refused("fin_quote = never", "", "fin_quote");
+}
+
 TEST(a_VM_that_may_clear_its_TPM_has_not_the_one_of_the_vault)
 {
 	struct ly_agent_conf c;
