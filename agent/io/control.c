@@ -4,6 +4,7 @@
 #include "agent/io/approved.h"
 #include "agent/io/distrust.h"
 #include "agent/io/homes.h"
+#include "agent/io/vm_keys.h"
 #include "agent/io/vms.h"
 #include "lib/io/dial.h"
 
@@ -177,6 +178,24 @@ hear_approved(struct ly_control *c, const union ly_any *m)
 	ly_approved_hear(c->agent, &m->approved);
 }
 
+static void
+hear_key(struct ly_control *c, const union ly_any *m)
+{
+	ly_vm_key(c->agent, &m->keying);
+}
+
+static void
+hear_import(struct ly_control *c, const union ly_any *m)
+{
+	ly_vm_import(c->agent, &m->keying);
+}
+
+static void
+hear_unlock(struct ly_control *c, const union ly_any *m)
+{
+	ly_vm_unlock(c->agent, &m->keying);
+}
+
 static void (*const hearers[])(struct ly_control *c, const union ly_any *m) = {
 	[LY_BIND] = hear_bind,
 	[LY_UNBIND] = hear_unbind,
@@ -189,6 +208,9 @@ static void (*const hearers[])(struct ly_control *c, const union ly_any *m) = {
 	[LY_ASK] = hear_ask,
 	[LY_SETTLE] = hear_settle,
 	[LY_SHOW] = hear_show,
+	[LY_KEY] = hear_key,
+	[LY_IMPORT] = hear_import,
+	[LY_UNLOCK] = hear_unlock,
 	[LY_CRL] = hear_crl,
 	[LY_APPROVED] = hear_approved,
 };

@@ -349,6 +349,10 @@ on_keying(struct ly_keys *k, const struct ly_keying *m, enum ly_hand_kind kind)
 		refuse_unknown(k, m, kind);
 		return;
 	}
+	if (!ly_keys_of_site(k, &m->mig, m->origin)) {
+		answer_none(k, m->req, LY_REFUSED, "not a VM of that site");
+		return;
+	}
 	ev = ly_entry_event(e, kind);
 	hash_two(m->evidence, m->blob, ev.asked);
 	if (kind != LY_HAND_UNLOCK) {
@@ -455,6 +459,17 @@ ly_keys_take(struct ly_keys *k, const struct ly_id *mig,
 	if (rc == LY_OK)
 		lanes_of(e, out);
 	return rc;
+}
+
+bool
+ly_keys_of_site(const struct ly_keys *k, const struct ly_id *mig,
+    const char *site)
+{
+	const struct entry *e = k ? ly_entry_of(k, mig) : NULL;
+	struct ly_peer home;
+
+	return e && ly_spiffe_parse(e->call.home, &home, NULL) == LY_OK &&
+	    strcmp(home.site, site) == 0;
 }
 
 void

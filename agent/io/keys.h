@@ -55,6 +55,8 @@ struct ly_keys_ops {
 	 * yet. Without an event log. Told once, never from within. */
 	void (*quote)(void *arg, const struct ly_context *c, ly_keys_told *told,
 	    void *told_arg);
+	/* The destination has the key: ly_keys_take() is for now. */
+	void (*unlocked)(void *arg, const struct ly_id *mig);
 };
 
 LY_MUST enum ly_rc ly_keys_open(const struct ly_keys_params *params,
@@ -104,19 +106,24 @@ LY_MUST enum ly_rc ly_keys_check(struct ly_keys *k, const struct ly_fin *fin,
 /* After that: is this the token which the source says it has sent? */
 LY_MUST enum ly_rc ly_keys_token(struct ly_keys *k, const struct ly_id *mig,
     struct ly_bytes token, struct ly_why *why);
-/* The destination, when the home has granted it: signs ARRIVED for READY. Its
- * keys are gone then. Borrowed until the migration is over. */
+/* The destination, when the home has granted it: signs ARRIVED for READY, with
+ * the seq that SENT had. Its keys are gone then. Borrowed until the migration
+ * is over. */
 struct ly_bytes ly_keys_arrive(struct ly_keys *k,
     const struct ly_arrived *arrived);
 /* The source: READY's statement has come. */
 void ly_keys_arrived(struct ly_keys *k, const struct ly_id *mig,
     struct ly_bytes statement);
 /* The source, when its QEMU is gone and the home has said CLAIMED: signs
- * DESTROYED, has it quoted, and tells the packed ly_move_proof, with what there
- * is of it. Asked again it tells the same; a migration that it does not know
- * has none: LY_UNKNOWN. */
-void ly_keys_destroy(struct ly_keys *k, const struct ly_destroyed *destroyed,
+ * DESTROYED, now and of the epoch it held, has it quoted, and tells the packed
+ * ly_move_proof, with what there is of it. Asked again it tells the same; who
+ * asked before and has not been told is told LY_BUSY. LY_UNKNOWN: it has none. */
+void ly_keys_destroy(struct ly_keys *k, const struct ly_id *mig,
     ly_keys_told *told, void *arg);
+/* The VM of that migration has its home at `site`: its manager may speak of
+ * it, and no other. */
+bool ly_keys_of_site(const struct ly_keys *k, const struct ly_id *mig,
+    const char *site);
 /* It is over otherwise. */
 void ly_keys_end(struct ly_keys *k, const struct ly_id *mig, const char *why);
 

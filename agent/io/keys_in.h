@@ -43,10 +43,9 @@ struct entry {
 
 	/* The statements, and who waits for them. */
 	struct ly_sent sent;
-	struct ly_destroyed destroyed;
 	struct kept sent_by, sent_evidence, arrived_by, destroyed_by,
 	    destroyed_evidence, proof;
-	uint8_t mac[32];
+	struct ly_seal seal;
 	bool sent_quoting, destroyed_quoting;
 	ly_keys_sealed *on_sealed;
 	void *sealed_arg;

@@ -328,6 +328,8 @@ on_unsealed(void *arg, const struct ly_chip_answer *a)
 		make_stream_keys(e);
 	}
 	ly_entry_did(e, LY_HAND_DID_UNLOCK, rc, why.text);
+	if (e->core.state == LY_HAND_UNLOCKED && e->k->ops.unlocked)
+		e->k->ops.unlocked(e->k->arg, &e->core.mig);
 }
 
 void

@@ -6,6 +6,7 @@
  */
 #include "agent/io/keys_in.h"
 
+#include "lib/crypt/cert.h"
 #include "lib/io/clock.h"
 
 #include <stdlib.h>
@@ -30,19 +31,28 @@ say(struct entry *e, const struct ly_message *m, const void *in,
 	return rc;
 }
 
-/* What `who` said; LY_REFUSED unless it is signed by him. */
+/* What the other end said; LY_REFUSED unless it is signed by that host, and by
+ * the TLS key that its TPM has quoted. */
 static enum ly_rc
 hear(struct entry *e, const struct ly_message *m, struct ly_bytes statement,
-    const char *who, void *out, struct ly_why *why)
+    void *out, struct ly_why *why)
 {
+	struct ly_bytes der = ly_signed_by(statement);
+	struct ly_cert_key key;
 	const uint8_t *tagged;
 	size_t len;
 	struct ly_peer signer;
 	enum ly_rc rc = ly_verify(e->k->p.ids, m->type, statement.at,
 	    statement.len, &tagged, &len, &signer, why);
 
-	if (rc == LY_OK && strcmp(signer.id, who) != 0)
+	if (rc == LY_OK && strcmp(signer.id, e->core.peer) != 0)
 		rc = ly_fail(why, LY_REFUSED, "signed by %s", signer.id);
+	if (rc == LY_OK)
+		rc = ly_cert_key(der.at, der.len, &key, why);
+	if (rc == LY_OK &&
+	    !ly_same(key.spki, e->peer_host.hk, sizeof(key.spki)))
+		rc = ly_fail(why, LY_REFUSED,
+		    "signed by another key than its TPM has quoted");
 	if (rc == LY_OK)
 		rc = ly_message_get_tagged(m, tagged, len, out, why);
 	return rc == LY_OK ? rc : ly_fail_in(why, LY_REFUSED, "%s", m->name);
@@ -70,16 +80,16 @@ context_over(const struct entry *e, enum ly_quote_type type, uint64_t epoch,
 /* ---- SENT ---- */
 
 static void
-tell_sealed(struct entry *e, enum ly_rc rc, const char *why)
+tell_sealed(struct entry *e)
 {
 	ly_keys_sealed *told = e->on_sealed;
-	struct ly_seal seal = { .statement = ly_kept_bytes(&e->sent_by),
-		.evidence = ly_kept_bytes(&e->sent_evidence) };
 
-	memcpy(seal.mac, e->mac, sizeof(seal.mac));
+	if (!told)
+		return;
 	e->on_sealed = NULL;
-	if (told)
-		told(e->sealed_arg, rc, why, rc == LY_OK ? &seal : NULL);
+	e->seal.statement = ly_kept_bytes(&e->sent_by);
+	e->seal.evidence = ly_kept_bytes(&e->sent_evidence);
+	told(e->sealed_arg, LY_OK, "", &e->seal);
 }
 
 static void proof_if_done(struct entry *e);
@@ -102,7 +112,7 @@ on_sent_quoted(void *arg, enum ly_rc rc, const char *why,
 		ly_log(LY_WARNING, "keys", "no quote over what was sent: %s",
 		    rc == LY_OK ? "it is too large" : why);
 	}
-	tell_sealed(e, LY_OK, "");
+	tell_sealed(e);
 	proof_if_done(e);
 }
 
@@ -138,7 +148,7 @@ sign_sent(struct entry *e, const struct ly_sent *sent, struct ly_why *why)
 		return rc;
 	e->sent = *sent;
 	ly_stream_fin_mac(&e->secret->stream, ly_kept_bytes(&e->sent_by),
-	    e->mac);
+	    e->seal.mac);
 	return LY_OK;
 }
 
@@ -162,7 +172,7 @@ ly_keys_send(struct ly_keys *k, const struct ly_sent *sent,
 	e->on_sealed = told;
 	e->sealed_arg = arg;
 	if (!quotes_inline(k))
-		tell_sealed(e, LY_OK, "");
+		tell_sealed(e);
 	quote_sent(e);
 }
 
@@ -233,8 +243,7 @@ ly_keys_check(struct ly_keys *k, const struct ly_fin *fin,
 	if (!ly_same(mac, fin->mac, sizeof(mac)))
 		return ly_fail(why, LY_REFUSED,
 		    "source: FIN is not under the migration's key");
-	rc = hear(e, &ly_sent_message, fin->statement, e->core.peer, &sent,
-	    why);
+	rc = hear(e, &ly_sent_message, fin->statement, &sent, why);
 	if (rc == LY_OK)
 		rc = is_ours(e, &sent, fin, sum, why);
 	if (rc == LY_OK && fin->evidence.len)
@@ -266,14 +275,16 @@ ly_keys_arrive(struct ly_keys *k, const struct ly_arrived *arrived)
 {
 	struct entry *e = ly_entry_of(k, &arrived->mig);
 	struct ly_bytes none = { NULL, 0 };
+	struct ly_arrived a = *arrived;
 	struct ly_hand_event ev;
 	struct ly_why why;
 
 	if (!e)
 		return none;
+	a.seq = e->sent.seq;
 	ev = ly_entry_event(e, LY_HAND_ARRIVE);
 	if (ly_entry_step(e, &ev, &why) == LY_OK &&
-	    say(e, &ly_arrived_message, arrived, &e->arrived_by, &why) == LY_OK)
+	    say(e, &ly_arrived_message, &a, &e->arrived_by, &why) == LY_OK)
 		return ly_kept_bytes(&e->arrived_by);
 	ly_log(LY_WARNING, "keys", "what arrived is not signed: %s", why.text);
 	return none;
@@ -290,7 +301,7 @@ ly_keys_arrived(struct ly_keys *k, const struct ly_id *mig,
 
 	if (!e || !statement.len)
 		return;
-	rc = hear(e, &ly_arrived_message, statement, e->core.peer, &said, &why);
+	rc = hear(e, &ly_arrived_message, statement, &said, &why);
 	if (rc == LY_OK &&
 	    (!ly_id_same(&said.mig, mig) || said.bytes != e->sent.bytes ||
 		!ly_same(said.root, e->sent.root, sizeof(said.root))))
@@ -363,19 +374,21 @@ on_destroyed_quoted(void *arg, enum ly_rc rc, const char *why,
 
 /* The first time. */
 static enum ly_rc
-destroy(struct entry *e, const struct ly_destroyed *destroyed,
-    struct ly_why *why)
+destroy(struct entry *e, struct ly_why *why)
 {
 	struct ly_hand_event ev = ly_entry_event(e, LY_HAND_DESTROY);
+	struct ly_destroyed d = { .vm = e->core.vm,
+		.mig = e->core.mig,
+		.epoch = e->call.epoch,
+		.when = ev.now_s };
 	struct ly_context c;
 	enum ly_rc rc = ly_entry_step(e, &ev, why);
 
 	if (rc == LY_OK)
-		rc = say(e, &ly_destroyed_message, destroyed, &e->destroyed_by,
-		    why);
+		rc = say(e, &ly_destroyed_message, &d, &e->destroyed_by, why);
 	if (rc != LY_OK)
 		return rc;
-	c = context_over(e, LY_QUOTE_DESTROYED, destroyed->epoch,
+	c = context_over(e, LY_QUOTE_DESTROYED, d.epoch,
 	    ly_kept_bytes(&e->destroyed_by));
 	e->jobs++;
 	e->destroyed_quoting = true;
@@ -384,10 +397,10 @@ destroy(struct entry *e, const struct ly_destroyed *destroyed,
 }
 
 void
-ly_keys_destroy(struct ly_keys *k, const struct ly_destroyed *destroyed,
-    ly_keys_told *told, void *arg)
+ly_keys_destroy(struct ly_keys *k, const struct ly_id *mig, ly_keys_told *told,
+    void *arg)
 {
-	struct entry *e = ly_entry_of(k, &destroyed->mig);
+	struct entry *e = ly_entry_of(k, mig);
 	struct ly_bytes none = { NULL, 0 };
 	struct ly_why why;
 	enum ly_rc rc = LY_OK;
@@ -397,11 +410,13 @@ ly_keys_destroy(struct ly_keys *k, const struct ly_destroyed *destroyed,
 		return;
 	}
 	if (e->core.state != LY_HAND_DESTROYED)
-		rc = destroy(e, destroyed, &why);
+		rc = destroy(e, &why);
 	if (rc != LY_OK) {
-		told(arg, rc, why.text, none);
+		told(arg, LY_UNKNOWN, why.text, none);
 		return;
 	}
+	if (e->on_proof)
+		e->on_proof(e->proof_arg, LY_BUSY, "asked again", none);
 	e->on_proof = told;
 	e->proof_arg = arg;
 	proof_if_done(e);

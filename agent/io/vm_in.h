@@ -60,6 +60,7 @@ struct vm {
 	uint64_t sent_seq;
 	uint32_t token_len; /* given (source), or taken (destination) and in an
 			     * area */
+	uint8_t token_hash[32]; /* given: its SHA-256 */
 
 	struct ly_qemu *qemu;
 	struct ly_guard guard;
@@ -70,6 +71,7 @@ struct vm {
 	struct ly_source *source;
 	struct ly_dest *dest;
 	struct ly_id mig;
+	bool keyed; /* `mig` goes by keys (vm_keys.c) */
 	enum ly_moving moving;
 	bool stopped;	    /* by us, for `mig` */
 	bool fin;	    /* may have been sent */
@@ -93,6 +95,7 @@ struct past {
 	uint64_t epoch;
 	char why[LY_WHY_MAX];
 	char value[512];
+	bool proved; /* we were its source, with keys: there is a proof */
 };
 
 #define LY_PAST_MAX 64
@@ -185,6 +188,29 @@ void ly_vm_guard_command(struct vm *vm, const uint8_t *cmd, size_t len);
 void ly_vm_guard_tell(struct vm *vm, enum ly_guard_kind kind);
 void ly_vm_guard_tick(struct vm *vm);
 
+/* vm_keys.c: the operations of source and destination, `arg` being the VM. */
+bool ly_vm_keys_has(const struct ly_vms *vms, const struct ly_id *mig);
+/* Why this host does not take part in that migration without keys; NULL: it
+ * does, or it has keys. */
+const char *ly_vm_keys_missing(const struct ly_vms *vms,
+    const struct ly_id *mig);
+/* With m->lanes: they are told. */
+LY_MUST enum ly_rc ly_vm_keys_copy(struct ly_vms *vms, const struct ly_copy *m,
+    struct ly_lanes_params *lanes, struct ly_why *why);
+/* It is over, and not well. */
+void ly_vm_keys_end(struct ly_vms *vms, const struct ly_id *mig,
+    const char *why);
+void ly_vm_seal(void *arg, const struct ly_lanes_sum *sum);
+void ly_vm_arrived_there(void *arg, struct ly_bytes statement);
+/* Answers COPY, when the proof is there. */
+void ly_vm_prove(struct ly_vms *vms, uint32_t req, const struct past *p);
+LY_MUST enum ly_rc ly_vm_fin_check(void *arg, const struct ly_fin *fin,
+    const struct ly_lanes_sum *sum, struct ly_why *why);
+/* The token that QEMU gave us is the one that was sent; else an alarm. */
+bool ly_vm_token_good(struct vm *vm);
+struct ly_bytes ly_vm_arrived_here(void *arg, const struct ly_lanes_sum *sum,
+    uint64_t epoch);
+
 /* vm_hook.c */
 void ly_vm_hook_source(struct vm *vm, bool regain);
 void ly_vm_hook_dest(struct vm *vm);
@@ -198,9 +224,14 @@ void ly_vm_qemu_ready(struct vm *vm);
 void ly_vm_release_if_idle(struct vm *vm);
 /* The agent ends: what is under way is let go. */
 void ly_vm_end_moves(struct vm *vm);
-void ly_vm_remember(struct ly_vms *vms, const struct ly_id *mig, enum ly_rc rc,
-    enum ly_fate fate, uint64_t epoch, const char *why, const char *value);
+
+/* vm_past.c: the newest LY_PAST_MAX; borrowed. */
+struct past *ly_vm_remember(struct ly_vms *vms, const struct ly_id *mig,
+    enum ly_rc rc, enum ly_fate fate, uint64_t epoch, const char *why,
+    const char *value);
 const struct past *ly_vms_past(const struct ly_vms *vms,
     const struct ly_id *mig);
+/* Answers COPY. */
+void ly_vm_answer_past(struct ly_vms *vms, uint32_t req, const struct past *p);
 
 #endif

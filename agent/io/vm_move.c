@@ -4,6 +4,7 @@
  * and the destination's (the rest of PREPARE, the STREAM, DROP). The machines
  * are in agent/stream; here they are joined to the lease.
  */
+#include "agent/io/keys.h"
 #include "agent/io/vm_in.h"
 
 #include <stdlib.h>
@@ -17,34 +18,12 @@ done(struct ly_vms *vms, uint32_t req, enum ly_rc rc, enum ly_fate fate,
 
 #define FENCED "fenced by its home"
 
-/* ---- what is over ---- */
-
-const struct past *
-ly_vms_past(const struct ly_vms *vms, const struct ly_id *mig)
-{
-	for (unsigned i = 0; i < LY_PAST_MAX; i++)
-		if (!ly_id_none(mig) && ly_id_same(&vms->past[i].mig, mig))
-			return &vms->past[i];
-	return NULL;
-}
-
-void
-ly_vm_remember(struct ly_vms *vms, const struct ly_id *mig, enum ly_rc rc,
-    enum ly_fate fate, uint64_t epoch, const char *why, const char *value)
-{
-	struct past *p = &vms->past[vms->past_at++ % LY_PAST_MAX];
-
-	*p = (struct past){ .mig = *mig,
-		.rc = rc,
-		.fate = fate,
-		.epoch = epoch };
-	ly_copy(p->why, sizeof(p->why), why);
-	ly_copy(p->value, sizeof(p->value), value);
-}
-
 static void
 forget_mig(struct vm *vm)
 {
+	if (vm->keyed)
+		ly_vm_keys_end(vm->vms, &vm->mig, "the migration is over");
+	vm->keyed = false;
 	vm->mig = (struct ly_id){ { 0 } };
 	ly_vm_touch(vm);
 }
@@ -213,6 +192,7 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	    0;
 	uint64_t state = blobs > vm->token_len ? blobs - vm->token_len : 0;
 	uint64_t epoch = moved ? vm->fate_epoch : vm->core.epoch;
+	struct past *p;
 	char value[512];
 
 	ly_print(value, sizeof(value),
@@ -228,8 +208,9 @@ on_source_over(void *arg, const struct ly_source_result *r)
 	vm->want_release = false;
 	vm->moving = LY_MOVING_NOT;
 	vm->stopped = vm->fin = vm->let_go = false;
-	ly_vm_remember(vms, &vm->mig, rc, fate, epoch, r->why, value);
-	done(vms, vm->copy_req, rc, fate, epoch, r->why, value);
+	p = ly_vm_remember(vms, &vm->mig, rc, fate, epoch, r->why, value);
+	p->proved = moved && vm->keyed;
+	ly_vm_answer_past(vms, vm->copy_req, p);
 	vm->copy_req = 0;
 	if (moved) {
 		ly_log(LY_NOTICE, vm->name, "moved: %s", value);
@@ -259,6 +240,8 @@ static const struct ly_source_ops source_ops = {
 	.on_fin = on_fin,
 	.release = release,
 	.query = query,
+	.seal = ly_vm_seal,
+	.on_arrived = ly_vm_arrived_there,
 	.seq = seq,
 	.on_progress = on_progress,
 	.on_alarm = on_alarm,
@@ -282,6 +265,17 @@ cannot_move(const struct vm *vm, const struct ly_copy *m)
 	return NULL;
 }
 
+static enum ly_rc
+may_move(struct vm *vm, const struct ly_copy *m, struct ly_lanes_params *lanes,
+    struct ly_why *why)
+{
+	const char *no = cannot_move(vm, m);
+
+	if (no)
+		return ly_fail(why, LY_REFUSED, "%s", no);
+	return ly_vm_keys_copy(vm->vms, m, lanes, why);
+}
+
 void
 ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 {
@@ -295,11 +289,11 @@ ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 		.dest_address = m->dest_address,
 		.bandwidth = m->bandwidth,
 		.downtime_ms = m->downtime_ms };
+	struct ly_lanes_params lanes;
 	struct ly_why why;
-	const char *no;
 
 	if (p) {
-		done(vms, m->req, p->rc, p->fate, p->epoch, p->why, p->value);
+		ly_vm_answer_past(vms, m->req, p);
 		return;
 	}
 	if (!vm) {
@@ -311,12 +305,14 @@ ly_vms_copy(struct ly_vms *vms, const struct ly_copy *m)
 		vm->copy_req = m->req; /* asked again: the answer is to come */
 		return;
 	}
-	no = cannot_move(vm, m);
-	if (no) {
-		done(vms, m->req, LY_REFUSED, LY_FATE_UNKNOWN, 0, no, "");
+	if (may_move(vm, m, &lanes, &why) != LY_OK) {
+		done(vms, m->req, LY_REFUSED, LY_FATE_UNKNOWN, 0, why.text, "");
 		return;
 	}
+	if (m->lanes)
+		params.lanes = &lanes;
 	params.qemu = vm->qemu;
+	vm->keyed = m->lanes;
 	vm->mig = m->mig;
 	vm->copy_req = m->req;
 	vm->asked_release = false;
@@ -341,6 +337,8 @@ ly_vms_calloff(struct ly_vms *vms, const struct ly_request *m)
 
 	if (vm && vm->source && strcmp(vm->home_site, m->origin) == 0)
 		ly_source_calloff(vm->source);
+	else if (!vm && ly_keys_of_site(vms->agent->keys, &m->mig, m->origin))
+		ly_vm_keys_end(vms, &m->mig, "the manager has called it off");
 	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
 }
 
@@ -403,8 +401,14 @@ on_listening(void *arg)
 static void
 claim(void *arg, uint64_t seq_)
 {
+	struct vm *vm = arg;
+
 	(void)seq_; /* the token says it, under the home's own MAC */
-	ly_vm_feed(arg, &(struct ly_away_event){ .kind = LY_AWAY_CLAIM }, NULL,
+	if (!ly_vm_token_good(vm)) { /* the home need not be asked */
+		ly_dest_granted(vm->dest, LY_REFUSED, 0);
+		return;
+	}
+	ly_vm_feed(vm, &(struct ly_away_event){ .kind = LY_AWAY_CLAIM }, NULL,
 	    0);
 }
 
@@ -425,6 +429,7 @@ on_dest_over(void *arg, const struct ly_dest_result *r)
 	ly_vm_remember(vm->vms, &vm->mig, r->rc,
 	    r->epoch ? LY_FATE_CLAIMED : LY_FATE_ABORTED, r->epoch, r->why, "");
 	if (!runs) {
+		ly_vm_keys_end(vm->vms, &vm->mig, r->why);
 		ly_copy(vm->why, sizeof(vm->why), r->why);
 		ly_vm_leave(vm, r->why);
 		return;
@@ -436,6 +441,8 @@ on_dest_over(void *arg, const struct ly_dest_result *r)
 
 static const struct ly_dest_ops dest_ops = {
 	.on_listening = on_listening,
+	.check = ly_vm_fin_check,
+	.arrived = ly_vm_arrived_here,
 	.claim = claim,
 	.hook = hook_dest,
 	.on_alarm = on_alarm,
@@ -469,6 +476,7 @@ ly_vm_qemu_ready(struct vm *vm)
 	struct ly_why why;
 
 	vm->moving = LY_MOVING_IN;
+	params.keyed = vm->keyed = ly_vm_keys_has(vm->vms, &vm->mig);
 	ly_vm_touch(vm);
 	if (ly_dest_start(&params, &dest_ops, vm, &vm->dest, &why) != LY_OK)
 		give_up(vm, why.text);
@@ -545,6 +553,8 @@ ly_vms_drop(struct ly_vms *vms, const struct ly_request *m)
 	if (vm && strcmp(vm->home_site, m->origin) == 0 &&
 	    (vm->dest || (vm->state == LY_VM_INCOMING && !vm->woken)))
 		give_up(vm, "the migration was aborted");
+	else if (!vm && ly_keys_of_site(vms->agent->keys, &m->mig, m->origin))
+		ly_vm_keys_end(vms, &m->mig, "the migration was aborted");
 	done(vms, m->req, LY_OK, LY_FATE_UNKNOWN, 0, "", "");
 }
 

@@ -476,8 +476,10 @@ on_save(void *arg)
 		return;
 	}
 	len = token_put(vm, &t, token);
-	if (!snapshot)
+	if (!snapshot) {
 		vm->token_len = (uint32_t)len;
+		ly_sha256(token, len, vm->token_hash);
+	}
 	ly_guest_saved(vm->guest, token, len);
 	if (!snapshot)
 		return;

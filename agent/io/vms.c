@@ -502,6 +502,8 @@ ly_vms_prepare(struct ly_vms *vms, const struct ly_start *m)
 
 	if (past) {
 		done(vms, m->req, LY_REFUSED, "this migration is over here");
+	} else if (!vm && ly_vm_keys_missing(vms, &m->mig)) {
+		done(vms, m->req, LY_REFUSED, ly_vm_keys_missing(vms, &m->mig));
 	} else if (!vm) {
 		begin(vms, m, LY_AWAY_STAGE);
 	} else if (!may_ask(vm, m->origin)) {

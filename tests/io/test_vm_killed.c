@@ -162,6 +162,13 @@ ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,
 		fprintf(stderr, "# %s: %s\n", ly_rc_name(rc), why);
 }
 
+void
+ly_control_answer(struct ly_control *control, const struct ly_done *m)
+{
+	ly_control_done(control, m->req, (enum ly_rc)m->rc,
+	    (enum ly_fate)m->fate, m->epoch, m->why, m->value);
+}
+
 bool
 ly_control_report(struct ly_control *control, unsigned type, const void *m)
 {
