@@ -220,6 +220,10 @@ static const struct ly_field approved_told[] = {
 	LY_TEXT(struct ly_approved_told, site),
 	LY_BYTES(struct ly_approved_told, list, LY_APPROVED_MAX),
 };
+static const struct ly_field bootlog[] = {
+	LY_FIXED(struct ly_bootlog, sha256),
+	LY_BYTES(struct ly_bootlog, log, LY_EVIDENCE_MAX),
+};
 static const struct ly_field done[] = {
 	LY_UINT(struct ly_done, req),
 	LY_UINT(struct ly_done, rc),
@@ -337,6 +341,7 @@ static const struct ly_message messages[] = {
 	    "The states of hosts that a site's policy authority approves."),
 	ROW(SITEHOST, sitehost, "One host of the sender's site."),
 	ROW(HEAD, head_told, "The newest of a site's permanent record."),
+	ROW(BOOTLOG, bootlog, "A boot's event log that was approved, or asked for."),
 };
 
 // clang-format on

@@ -102,6 +102,7 @@ enum ly_type {
 
 	LY_SITEHOST = 0x60,
 	LY_HEAD = 0x61,
+	LY_BOOTLOG = 0x62,
 };
 
 enum ly_purpose {
@@ -495,6 +496,13 @@ struct ly_approved_told {
 	struct ly_bytes list; /* lib/attest/approved.h */
 };
 
+/* Manager to manager: an event log that a state of the list was approved with;
+ * without `log`: please send it, I have only its SHA-256. */
+struct ly_bootlog {
+	uint8_t sha256[32];
+	struct ly_bytes log;
+};
+
 /* How far a host is one of its site, as its manager has it. */
 enum ly_standing {
 	LY_STANDING_NONE = 0,	    /* not enrolled */
@@ -593,6 +601,7 @@ union ly_any {
 	struct ly_quote quote;
 	struct ly_keying keying;
 	struct ly_approved_told approved;
+	struct ly_bootlog bootlog;
 	struct ly_done done;
 	struct ly_progress progress;
 	struct ly_vmstate vmstate;

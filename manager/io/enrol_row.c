@@ -318,7 +318,9 @@ judge_state(struct ly_enrolling *en, const struct ly_evidence *ev)
 		.host = &host,
 		.want = &context,
 		.open = ~0u,
-		.list = list };
+		.list = list,
+		.log_of = ly_policy_log,
+		.arg = en->m };
 	struct ly_appraised got;
 	struct ly_why why;
 

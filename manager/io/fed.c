@@ -311,6 +311,9 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *msg, void *arg,
 	case LY_HEAD:
 		ly_record_hear(m, f, &msg->head);
 		return LY_OK;
+	case LY_BOOTLOG:
+		ly_policy_hear_log(m, c, &msg->bootlog);
+		return LY_OK;
 	case LY_APPROVED:
 		ly_place_set(&from, f->site, "manager");
 		ly_policy_hear(m, c, &from, &msg->approved);

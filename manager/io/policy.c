@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "manager/io/policy.h"
-
-#include "manager/io/enrol.h"
+#include "manager/io/policy_in.h"
 
 #include "lib/crypt/cert.h"
-#include "lib/io/approvals.h"
 #include "lib/io/file.h"
+#include "manager/io/enrol.h"
 #include "manager/io/record.h"
 
-#include <dirent.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#define HEX_LEN (2 * LY_SHA256_SIZE + 1)
-
-struct ly_policy_shell {
-	struct ly_approvals *lists;
-	uint8_t *log; /* what ly_policy_log() gave last */
-};
 
 /* ---- opening ---- */
 
@@ -75,85 +64,6 @@ ly_policy_name(struct ly_manager *m, const char *site,
 	if (rc == LY_OK)
 		ly_tpm_authority_name(&key, name);
 	return rc;
-}
-
-/* ---- event logs ---- */
-
-static const char *
-log_file(const struct ly_manager *m, const uint8_t sha256[32], char out[320])
-{
-	char hex[HEX_LEN], name[HEX_LEN + 32];
-
-	ly_hex(sha256, 32, hex);
-	ly_print(name, sizeof(name), "approved/logs/%s.log", hex);
-	return ly_manager_file(m, name, out);
-}
-
-/* A file that is not what its name says is none. */
-struct ly_bytes
-ly_policy_log(void *arg, const uint8_t sha256[32])
-{
-	struct ly_manager *m = arg;
-	struct ly_policy_shell *p = m->policy;
-	uint8_t is[32];
-	char path[320];
-	size_t len;
-
-	free(p->log);
-	p->log = NULL;
-	if (ly_file_read(log_file(m, sha256, path), LY_LOG_MAX, &p->log, &len,
-		NULL) != LY_OK)
-		return (struct ly_bytes){ NULL, 0 };
-	ly_sha256(p->log, len, is);
-	if (memcmp(is, sha256, sizeof(is)) != 0)
-		return (struct ly_bytes){ NULL, 0 };
-	return (struct ly_bytes){ p->log, len };
-}
-
-enum ly_rc
-ly_policy_keep_log(struct ly_manager *m, struct ly_bytes log,
-    uint8_t sha256[32], struct ly_why *why)
-{
-	char path[320];
-
-	memset(sha256, 0, 32);
-	if (log.len == 0)
-		return LY_OK;
-	ly_sha256(log.at, log.len, sha256);
-	return ly_file_write(log_file(m, sha256, path), log.at, log.len, 0600,
-	    why);
-}
-
-static bool
-approved_with(const struct ly_approved *list, const char *hex)
-{
-	char is[HEX_LEN];
-
-	for (unsigned i = 0; i < list->n; i++) {
-		ly_hex(list->of[i].log, 32, is);
-		if (strncmp(hex, is, HEX_LEN - 1) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Logs that no entry names any more, or never did. */
-static void
-drop_logs(struct ly_manager *m)
-{
-	const struct ly_approved *list = ly_policy_list(m, m->conf.site);
-	char dir[320], path[640];
-	DIR *d = opendir(ly_manager_file(m, "approved/logs", dir));
-	struct dirent *e;
-
-	while (list && d && (e = readdir(d))) {
-		if (e->d_name[0] == '.' || approved_with(list, e->d_name))
-			continue;
-		ly_print(path, sizeof(path), "%s/%s", dir, e->d_name);
-		unlink(path);
-	}
-	if (d)
-		closedir(d);
 }
 
 /* ---- what hosts were last seen in ---- */
@@ -276,10 +186,9 @@ spread(struct ly_manager *m, const char *site)
 	for (unsigned i = 0; ours && i < m->feds_n; i++)
 		if (m->feds[i].conn)
 			tell(m, m->feds[i].conn, site);
-	if (!ours)
-		return;
-	drop_logs(m);
-	ly_enrol_list(m);
+	ly_policy_drop_logs(m);
+	if (ours)
+		ly_enrol_list(m);
 }
 
 /* Our own comes back only when somebody has a newer one than we do. */
@@ -320,10 +229,12 @@ ly_policy_hear(struct ly_manager *m, struct ly_conn *c,
 	if (ly_approvals_take(m->policy->lists, t->site, t->list, &news,
 		&why) != LY_OK)
 		ly_manager_alarm(m, from, "", why.text);
-	else if (news == LY_APPROVALS_NEWER)
-		taken(m, from, t->site);
 	else if (news == LY_APPROVALS_OLDER)
 		tell(m, c, t->site);
+	else if (news == LY_APPROVALS_NEWER)
+		taken(m, from, t->site);
+	if (!agent)
+		ly_policy_want_logs(m, c, t->site);
 }
 
 /* ---- from the operator ---- */

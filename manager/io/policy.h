@@ -6,7 +6,7 @@
  *
  *	STATE/approved/SITE.list		lib/io/approvals.h
  *	STATE/approved/hosts/HOST.evidence	its last good quote, packed
- *	STATE/approved/logs/SHA256.log		of an entry of our own list
+ *	STATE/approved/logs/SHA256.log		of an entry of any list
  *
  * Ours is pushed by the operator, who has the policy key; it goes to our
  * agents and to the managers of other sites, which hand it on to theirs. Who
@@ -61,5 +61,8 @@ void ly_policy_tell_site(struct ly_manager *m, struct ly_conn *c);
 /* From `from`, on `c`: an agent of ours, or the manager of another site. */
 void ly_policy_hear(struct ly_manager *m, struct ly_conn *c,
     const struct ly_place *from, const struct ly_approved_told *t);
+/* A log, or the wish for one, from the manager of another site. */
+void ly_policy_hear_log(struct ly_manager *m, struct ly_conn *c,
+    const struct ly_bootlog *b);
 
 #endif
