@@ -77,6 +77,7 @@ end(struct ly_enrolment *e, uint64_t wait_s, const char *text,
 {
 	forget(e, todo);
 	e->state = resting(e, ev->now);
+	e->anew = false;
 	e->again = ev->now + wait_s;
 	add(todo, LY_ENROLMENT_OVER)->text = text;
 }
@@ -116,6 +117,7 @@ on_up(struct ly_enrolment *e, const struct ly_enrolment_event *ev,
     struct ly_enrolment_todos *todo)
 {
 	forget(e, todo);
+	e->anew = false;
 	e->up = true;
 	e->state = resting(e, ev->now);
 	if (e->state == LY_ENROLMENT_ENROLLED && ev->has)
@@ -257,7 +259,12 @@ proof_heard(struct ly_enrolment *e, const struct ly_enrolment_event *ev,
 		failed(e, ev, todo);
 		break;
 	case LY_VERDICT_ANEW:
+		if (e->anew) { /* E5 */
+			end(e, LY_ENROL_AGAIN_S, NULL, ev, todo);
+			break;
+		}
 		begin(e, ev, todo);
+		e->anew = true;
 		break;
 	case LY_VERDICT_LATER:
 	case LY_VERDICT_SAME:
@@ -307,6 +314,7 @@ on_issued(struct ly_enrolment *e, const struct ly_enrolment_event *ev,
 		return;
 	}
 	e->failures = 0;
+	e->anew = false;
 	e->issued = ev->now;
 	e->ends = ev->ends;
 	e->given = false;

@@ -17,7 +17,9 @@
  *    showed what we do not know or believe has proved nothing, and is not
  *    counted.
  * E4 a certificate that has ended is no certificate: the host begins again.
- * E5 each step may be asked twice. Nothing but `failures`, `issued` and `ends`
+ * E5 an attempt begins anew once; a host that has booted again and again, or
+ *    says so, is asked no faster than one that fails.
+ * E6 each step may be asked twice. Nothing but `failures`, `issued` and `ends`
  *    outlives us; a step that was under way begins again from BEGIN, and a host
  *    with the same keys gets the certificate that it should have had.
  *
@@ -113,6 +115,7 @@ struct ly_enrolment {
 	uint64_t issued, ends; /* of the newest certificate; 0: none */
 
 	bool given; /* the host has taken it */
+	bool anew;  /* this attempt has begun anew */
 	bool asked; /* `step` was, and is not answered */
 	enum ly_enrol_step step;
 	uint64_t since; /* when the challenge was made */

@@ -58,8 +58,9 @@ static enum ly_verdict
 host_says_no(struct ly_enrolling *en, const struct ly_done *d)
 {
 	(void)ly_fail(&en->why, LY_REFUSED, "the host says: %.200s", d->why);
-	if (d->rc == LY_BUSY || d->rc == LY_OUTSIDE)
-		return LY_VERDICT_LATER;
+	if (d->rc == LY_BUSY || d->rc == LY_OUTSIDE ||
+	    (d->rc == LY_UNKNOWN && en->core.step == LY_ENROL_PROVE))
+		return LY_VERDICT_LATER; /* or it has forgotten its keys */
 	return en->core.step == LY_ENROL_RENEW ? LY_VERDICT_ANEW :
 						 LY_VERDICT_BAD;
 }

@@ -342,6 +342,23 @@ TEST(another_boot_begins_again)
 	WANT(asks(LY_ENROL_BEGIN));
 }
 
+TEST(a_host_that_boots_again_and_again_is_not_asked_without_end)
+{
+	in(LY_ENROLMENT_RENEWING);
+	heard(LY_ENROL_RENEW, LY_VERDICT_ANEW);
+	heard(LY_ENROL_BEGIN, LY_VERDICT_GOOD);
+	heard(LY_ENROL_PROVE, LY_VERDICT_ANEW);
+	WANT_INT(acts(LY_ENROLMENT_ASK), 0);
+	WANT_INT(acts(LY_ENROLMENT_OVER), 1);
+	WANT_INT(e.failures, 0);
+	now += LY_ENROL_AGAIN_S;
+	happens(LY_ENROLMENT_TICK); /* and then it may again */
+	WANT_INT(acts(LY_ENROLMENT_ASK), 1);
+	in(LY_ENROLMENT_RENEWING);
+	heard(LY_ENROL_RENEW, LY_VERDICT_ANEW);
+	WANT(asks(LY_ENROL_BEGIN));
+}
+
 TEST(a_certificate_that_ended_is_none)
 {
 	in(LY_ENROLMENT_ENROLLED);
