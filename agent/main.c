@@ -6,14 +6,16 @@
 #include "agent/io/approved.h"
 #include "agent/io/control.h"
 #include "agent/io/distrust.h"
+#include "agent/io/enrol.h"
+#include "agent/io/evidence.h"
 #include "agent/io/homes.h"
 #include "agent/io/keep.h"
 #include "agent/io/links.h"
 #include "agent/io/reload.h"
 #include "agent/io/tss.h"
+#include "agent/io/vm_keys.h"
 #include "agent/io/vms.h"
 #include "lib/io/file.h"
-#include "lib/io/psk.h"
 #include "lib/io/secret.h"
 
 #include <getopt.h>
@@ -123,9 +125,10 @@ on_peer(struct ly_conn *c, const struct ly_peer *peer,
 
 	if (peer->role != LY_ROLE_HOST)
 		return ly_fail(why, LY_REFUSED, "%s is not a host", peer->id);
-	/* A key of a stream is given to enrolled hosts alone. */
-	if (!ly_conn_psk(c) && ly_distrust_peer(a, peer, why) != LY_OK)
-		return LY_REFUSED;
+	if (a->demand && !peer->attested)
+		return ly_fail(why, LY_REFUSED,
+		    "%s has no papers of its site, which ours demands",
+		    peer->id);
 	switch (hello->purpose) {
 	case LY_FOR_LINK:
 		return ly_links_visit(a->links, c, peer);
@@ -230,6 +233,32 @@ test(const struct ly_agent_conf *conf, struct ly_why *why)
 	return rc;
 }
 
+static void
+quote(void *arg, const struct ly_context *c, ly_keys_told *told, void *told_arg)
+{
+	struct ly_agent *a = arg;
+
+	ly_quotes_make(a->quotes, c, false, told, told_arg);
+}
+
+/* What this host proves itself with. */
+static enum ly_rc
+open_chip(struct ly_agent *a, struct ly_why *why)
+{
+	enum ly_rc rc;
+
+	if (!a->conf.attests)
+		return LY_OK;
+	rc = ly_chip_open(a->loop, a->tss, &a->chip, why);
+	if (rc != LY_OK)
+		return rc;
+	a->quotes = ly_quotes_open(a);
+	rc = ly_papers_open(a, &a->papers, why);
+	if (rc == LY_OK)
+		rc = ly_vm_keys_open(a, a->chip, quote, why);
+	return rc;
+}
+
 static enum ly_rc
 open_all(struct ly_agent *a, struct ly_why *why)
 {
@@ -260,6 +289,8 @@ open_all(struct ly_agent *a, struct ly_why *why)
 	if (rc == LY_OK)
 		rc = ly_approved_open(a, why);
 	if (rc == LY_OK)
+		rc = open_chip(a, why);
+	if (rc == LY_OK)
 		rc = ly_links_open(a, &a->links, why);
 	if (rc == LY_OK)
 		rc = ly_vms_open(a, &a->vms, why);
@@ -279,8 +310,12 @@ close_rest(void *arg)
 	struct ly_agent *a = arg;
 
 	ly_distrust_end(a->distrust);
+	ly_chip_close(a->chip);
+	ly_keys_close(ly_take(a->keys));
 	ly_links_close(a->links);
 	ly_homes_close(a->homes); /* its last answers go by the control */
+	ly_quotes_close(a->quotes);
+	ly_papers_close(a->papers);
 	ly_control_close(a->control);
 	ly_net_close(a->net);
 	ly_keep_close(a->keep, false); /* the next agent finds all there */

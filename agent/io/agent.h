@@ -44,7 +44,10 @@ struct ly_agent_conf {
 	bool vault_lazy;   /* claim_durability */
 	char on_release[256], on_claim[256], on_abort[256]; /* "": none */
 	uint64_t hook_timeout;				    /* seconds */
-	uint64_t lease_ms; /* of what this home gives; 0: LY_LEASE_MS */
+	char attest[8];	    /* "yes", "no"; "" until it was read */
+	bool attests;	    /* attest */
+	char eventlog[256]; /* of the firmware; "": none */
+	uint64_t lease_ms;  /* of what this home gives; 0: LY_LEASE_MS */
 	struct ly_agent_tpm *tpms;
 	size_t tpms_n;
 };
@@ -58,6 +61,9 @@ struct ly_keys;
 struct ly_distrust;
 struct ly_tss;
 struct ly_approvals;
+struct ly_chip;
+struct ly_quotes;
+struct ly_papers;
 
 struct ly_agent {
 	uv_loop_t *loop;
@@ -69,6 +75,10 @@ struct ly_agent {
 	struct ly_net *net;
 	struct ly_keep *keep; /* what outlives us */
 	struct ly_tss *tss; /* to the host's own TPM; NULL: nobody shares it */
+	/* What the host proves with; NULL: `attest = no`. */
+	struct ly_chip *chip;
+	struct ly_quotes *quotes; /* evidence.h */
+	struct ly_papers *papers; /* enrol.h */
 	struct ly_homes *homes;
 	struct ly_links *links;
 	struct ly_vms *vms;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 /* What Unix socket paths leave for [agent] run: "RUN/NAME/mig-out.sock". */
 #define RUN_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - LY_NAME_MAX - 14)
@@ -14,6 +15,7 @@
 /* NV indices that are the owner's to give away. */
 #define OWNER_FIRST 0x01800000ul
 #define OWNER_LAST 0x01bffffful
+#define KERNEL_LOG "/sys/kernel/security/tpm0/binary_bios_measurements"
 #define PATIENCE_LEAST 10 /* seconds */
 
 /* One [tpm NAME], as it stands in the file. */
@@ -60,6 +62,10 @@ static const struct ly_conf_key keys[] = {
 	LY_CONF(struct ly_agent_conf, "agent", lease_ms, LY_CONF_UINT,
 	    LY_LEASE_MOST_MS, false, "10000",
 	    "How long a host may use a TPM of here unasked; 500 to 60000."),
+	AGENT(attest, LY_CONF_TEXT, false, NULL,
+	    "Prove by the vault's TPM what this host is; yes unless vault = none."),
+	AGENT(eventlog, LY_CONF_PATH, false, NULL,
+	    "Event log of the firmware; the kernel's, if it can be read."),
 	AGENT(vault, LY_CONF_TEXT, false, "device:/dev/tpmrm0",
 	    "This host's TPM, by TCTI string, which guards the records; or none."),
 	AGENT(vault_index, LY_CONF_TEXT, false, "0x01801c79",
@@ -204,11 +210,36 @@ vault_apart(const struct ly_agent_conf *conf, struct ly_why *why)
 }
 
 static enum ly_rc
+attest_keys(struct ly_agent_conf *conf, struct ly_why *why)
+{
+	bool chip = strcmp(conf->vault, "none") != 0;
+
+	if (!*conf->attest)
+		ly_copy(conf->attest, sizeof(conf->attest),
+		    chip ? "yes" : "no");
+	conf->attests = strcmp(conf->attest, "yes") == 0;
+	if (!conf->attests && strcmp(conf->attest, "no") != 0)
+		return ly_fail(why, LY_REFUSED,
+		    "[agent] attest: %s: not yes"
+		    " or no",
+		    conf->attest);
+	if (conf->attests && !chip)
+		return ly_fail(why, LY_REFUSED,
+		    "[agent] attest: yes, but vault is none: there is no TPM to"
+		    " prove anything with");
+	if (!*conf->eventlog && access(KERNEL_LOG, R_OK) == 0)
+		ly_copy(conf->eventlog, sizeof(conf->eventlog), KERNEL_LOG);
+	return LY_OK;
+}
+
+static enum ly_rc
 vault_keys(struct ly_agent_conf *conf, struct ly_why *why)
 {
 	char *end;
 	unsigned long nv = strtoul(conf->vault_index, &end, 0);
 
+	if (attest_keys(conf, why) != LY_OK)
+		return LY_REFUSED;
 	if (*end || nv < OWNER_FIRST || nv > OWNER_LAST)
 		return ly_fail(why, LY_REFUSED,
 		    "[agent] vault_index: %s: not from 0x%08lx to 0x%08lx",

@@ -3,6 +3,8 @@
 
 #include "agent/io/approved.h"
 #include "agent/io/distrust.h"
+#include "agent/io/enrol.h"
+#include "agent/io/evidence.h"
 #include "agent/io/homes.h"
 #include "agent/io/vm_keys.h"
 #include "agent/io/vms.h"
@@ -196,6 +198,18 @@ hear_unlock(struct ly_control *c, const union ly_any *m)
 	ly_vm_unlock(c->agent, &m->keying);
 }
 
+static void
+hear_enrol(struct ly_control *c, const union ly_any *m)
+{
+	ly_papers_hear(c->agent, &m->enrol);
+}
+
+static void
+hear_quote(struct ly_control *c, const union ly_any *m)
+{
+	ly_quotes_hear(c->agent, &m->quote);
+}
+
 static void (*const hearers[])(struct ly_control *c, const union ly_any *m) = {
 	[LY_BIND] = hear_bind,
 	[LY_UNBIND] = hear_unbind,
@@ -212,6 +226,8 @@ static void (*const hearers[])(struct ly_control *c, const union ly_any *m) = {
 	[LY_IMPORT] = hear_import,
 	[LY_UNLOCK] = hear_unlock,
 	[LY_CRL] = hear_crl,
+	[LY_ENROL] = hear_enrol,
+	[LY_QUOTE] = hear_quote,
 	[LY_APPROVED] = hear_approved,
 };
 

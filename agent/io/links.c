@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/io/links.h"
 
-#include "agent/io/distrust.h"
 #include "agent/io/homes.h"
 #include "lib/io/clock.h"
 #include "lib/io/dial.h"
@@ -180,11 +179,12 @@ on_open(struct ly_conn *c, const struct ly_peer *peer,
     const struct ly_hello *hello, void *arg, struct ly_why *why)
 {
 	struct ly_link *l = arg;
-	enum ly_rc rc = ly_distrust_peer(l->links->agent, peer, why);
 
 	(void)hello;
-	if (rc != LY_OK)
-		return rc;
+	if (l->links->agent->demand && !peer->attested)
+		return ly_fail(why, LY_REFUSED,
+		    "%s has no papers of its site, which ours demands",
+		    peer->id);
 	ly_log(LY_NOTICE, "link", "up to %s at %s", peer->id, peer->address);
 	l->conn = c;
 	/* First, so that the lease is there when what follows is granted. */
@@ -435,6 +435,15 @@ ly_links_open(struct ly_agent *agent, struct ly_links **out, struct ly_why *why)
 	links->due.data = links;
 	*out = links;
 	return LY_OK;
+}
+
+void
+ly_links_anew(struct ly_links *links)
+{
+	for (struct ly_link *l = links->first; l; l = l->next)
+		if (l->conn)
+			ly_conn_close(l->conn, LY_OK,
+			    "this host has a new certificate");
 }
 
 static void

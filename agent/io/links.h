@@ -29,6 +29,8 @@ struct ly_link_user {
 
 LY_MUST enum ly_rc ly_links_open(struct ly_agent *agent, struct ly_links **out,
     struct ly_why *why);
+/* Those that stand are made again, with the certificate that we have now. */
+void ly_links_anew(struct ly_links *links);
 void ly_links_close(struct ly_links *links);
 
 /* Joins the link to `home` (a SPIFFE id) at `address`; on_state(true) follows

@@ -38,6 +38,18 @@ ly_vm_of_mig(struct ly_vms *vms, const struct ly_id *mig)
 	return NULL;
 }
 
+bool
+ly_vms_place(struct ly_vms *vms, const struct ly_id *id, uint64_t *epoch)
+{
+	const struct vm *vm = ly_vm_of(vms, id);
+
+	if (!vm || vm->orphan || vm->forgotten ||
+	    (vm->state != LY_VM_RUNNING && vm->state != LY_VM_PAUSED))
+		return false;
+	*epoch = vm->core.epoch;
+	return true;
+}
+
 static void
 done(struct ly_vms *vms, uint32_t req, enum ly_rc rc, const char *why)
 {

@@ -22,6 +22,9 @@ void ly_vms_calloff(struct ly_vms *vms, const struct ly_request *m);
 void ly_vms_drop(struct ly_vms *vms, const struct ly_request *m);
 void ly_vms_settle(struct ly_vms *vms, const struct ly_request *m);
 
+/* This VM runs here, or stands still here and would go on; in that epoch. */
+bool ly_vms_place(struct ly_vms *vms, const struct ly_id *vm, uint64_t *epoch);
+
 /* Says VMSTATE of each. */
 void ly_vms_report(struct ly_vms *vms);
 

@@ -187,7 +187,7 @@ start_manager(int s)
 		set_standing(s, "s1", LY_STANDING_GOOD);
 }
 
-static LY_UNUSED void
+static void
 kill_manager(int s)
 {
 	struct ly_manager *m = mgr[s];
@@ -362,7 +362,7 @@ go_home(void)
 }
 
 /* An alarm that has been raised since `since` has this text in it. */
-static LY_UNUSED bool
+static bool
 alarmed(unsigned long since, const char *text)
 {
 	struct ly_manager *m = mgr[NORTH];
@@ -391,7 +391,7 @@ on_line(void *arg, const struct ly_store_line *line, struct ly_why *why)
 }
 
 /* How many events of a migration have this kind. */
-static LY_UNUSED unsigned
+static unsigned
 recorded(const struct ly_id *mig, enum ly_record_kind kind)
 {
 	struct counted c = { ly_record_kinds[kind].word, 0 };

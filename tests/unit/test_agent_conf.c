@@ -41,6 +41,24 @@ TEST(the_vault_is_by_default_strict_and_in_the_machines_own_chip)
 	ly_agent_conf_fini(&c);
 }
 
+TEST(a_host_with_a_vault_proves_what_it_is_unless_told_not_to)
+{
+	struct ly_agent_conf c;
+
+	WANT_INT(conf("", "", &c), LY_OK);
+	WANT(c.attests);
+	ly_agent_conf_fini(&c);
+	WANT_INT(conf("attest = no", "", &c), LY_OK);
+	WANT(!c.attests);
+	ly_agent_conf_fini(&c);
+	WANT_INT(conf("vault = none\neventlog = /x/log", "", &c), LY_OK);
+	WANT(!c.attests);
+	WANT_STR(c.eventlog, "/x/log");
+	ly_agent_conf_fini(&c);
+	refused("vault = none\nattest = yes", "", "no TPM");
+	refused("attest = perhaps", "", "attest");
+}
+
 TEST(the_counters_index_is_one_of_the_owners)
 {
 	struct ly_agent_conf c;
