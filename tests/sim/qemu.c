@@ -118,8 +118,12 @@ on_guest(void *obj, uint64_t beat)
 			vm_cancel(q->shell);
 		return;
 	}
+	/* One whose TPM has failed is reset by its user, sooner or later. */
 	if (q->shell &&
-	    sim_chance(&q->rng, q->guest.broken && !w.healing ? 20 : 2) &&
+	    sim_chance(&q->rng,
+		!q->guest.broken ? 2 :
+		    w.healing	 ? 6 :
+				   20) &&
 	    q->session)
 		guest_resets(q);
 	else
