@@ -119,11 +119,30 @@ init_site(int s)
 	site_copy(site_path("%s.ca.key", n), site_path("%s/ca.key", n));
 }
 
+/* As if it had proved itself some minutes ago. */
+static void
+add_host_rows(struct ly_store *store, int f)
+{
+	const char *pem = tpms[f].pem;
+	struct ly_host_row row = { .address = "127.0.0.1:9",
+		.class_ = FAKE_LIST_CLASS };
+	struct ly_enrol_row en = { .enrolled = 1,
+		.attested = 1,
+		.issued = ly_now_s() - 100,
+		.ends = ly_now_s() + 7200,
+		.class_ = FAKE_LIST_CLASS,
+		.approval = 1 };
+
+	ly_copy(row.name, sizeof(row.name), fakes[f].name);
+	ly_copy(en.host, sizeof(en.host), fakes[f].name);
+	SITE_OK(ly_ca_read_leaf(pem, en.serial, &en.before_ends, &why));
+	SITE_OK(ly_store_put(store, LY_ROW_HOST, &row, NULL, &why));
+	SITE_OK(ly_store_put(store, LY_ROW_ENROL, &en, NULL, &why));
+}
+
 static void
 add_rows(struct ly_store *store, int s)
 {
-	static const char *const hosts[SITES][2] = { { "n1", "n2" },
-		{ "s1", NULL } };
 	struct ly_vm_row vm = { .id = world.vm[0].id,
 		.name = "web1",
 		.home = "n1",
@@ -134,17 +153,14 @@ add_rows(struct ly_store *store, int s)
 		.epoch = 2,
 		.definition = "{\"memory\":256}" };
 
-	for (unsigned i = 0; i < 2 && hosts[s][i]; i++) {
-		struct ly_host_row row = { .address = "127.0.0.1:9" };
-
-		ly_copy(row.name, sizeof(row.name), hosts[s][i]);
-		SITE_OK(ly_store_put(store, LY_ROW_HOST, &row, NULL, &why));
-	}
+	for (int f = 0; f < FAKES; f++)
+		if (strcmp(fakes[f].site, site_names[s]) == 0)
+			add_host_rows(store, f);
 	if (s == NORTH)
 		SITE_OK(ly_store_put(store, LY_ROW_VM, &vm, NULL, &why));
 }
 
-static void
+static LY_UNUSED void
 set_standing(int s, const char *name, enum ly_standing standing)
 {
 	struct ly_host *h = ly_roster_host(&mgr[s]->roster, site_names[s],
@@ -178,13 +194,6 @@ start_manager(int s)
 	ly_copy(conf.socket, sizeof(conf.socket),
 	    site_path("%s.sock", site_names[s]));
 	SITE_OK(ly_manager_new(world.loop, &conf, &mgr[s], &why));
-	for (struct ly_host *h = NULL; s == NORTH && !h;) {
-		h = ly_roster_host(&mgr[s]->roster, "north", "n1");
-		set_standing(s, "n1", LY_STANDING_GOOD);
-		set_standing(s, "n2", LY_STANDING_GOOD);
-	}
-	if (s == SOUTH)
-		set_standing(s, "s1", LY_STANDING_GOOD);
 }
 
 static void
@@ -210,11 +219,21 @@ all_up(int s)
 	return n == FAKES;
 }
 
+static const struct {
+	int site;
+	const char *name;
+} hosts[FAKES] = {
+	[N1] = { NORTH, "n1" }, [N2] = { NORTH, "n2" }, [S1] = { SOUTH, "s1" }
+};
+
 static void
-add_host(int s, int f, const char *name)
+enrol_host(int f)
 {
-	fake_enrol(&fakes[f], site_names[s], name, (unsigned)f + 1);
-	fake_up(&fakes[f], &world, site_names[s], name, ports[s]);
+	const char *site = site_names[hosts[f].site];
+
+	fake_enrol(&fakes[f], site, hosts[f].name, (unsigned)f + 1);
+	ly_copy(fakes[f].site, LY_NAME_MAX, site);
+	ly_copy(fakes[f].name, LY_NAME_MAX, hosts[f].name);
 }
 
 static void
@@ -239,6 +258,8 @@ scene_init(void)
 		ports[s] = free_port();
 		init_site(s);
 	}
+	for (int f = 0; f < FAKES; f++)
+		enrol_host(f);
 	for (int s = 0; s < SITES; s++) {
 		install_policy(s);
 		for (int of = 0; of < SITES; of++)
@@ -252,9 +273,9 @@ scene_init(void)
 	}
 	for (int s = 0; s < SITES; s++)
 		start_manager(s);
-	add_host(NORTH, N1, "n1");
-	add_host(NORTH, N2, "n2");
-	add_host(SOUTH, S1, "s1");
+	for (int f = 0; f < FAKES; f++)
+		fake_up(&fakes[f], &world, site_names[hosts[f].site],
+		    hosts[f].name, ports[hosts[f].site]);
 	fakes[N1].here = vm;
 }
 
