@@ -49,6 +49,10 @@ idle_memory|KiB|low|ssh|fixed|4
 bulk|MB/s|high|tcp|none|
 bulk|MB/s|high|stunnel|none|
 bulk|MB/s|high|ssh|none|
+stream_1|MB/s|high|stunnel|none|
+stream_2|MB/s|high|stunnel|fixed|1200
+stream_2|MB/s|high|ssh|fixed|1200
+stream_4|MB/s|high|stunnel|none|
 first_50ms|ms|low|tcp|fixed|55
 first_50ms|ms|low|stunnel|fixed|55
 first_50ms|ms|low|ssh|fixed|55
@@ -203,6 +207,24 @@ measure_idle() {
 	done
 }
 
+# bulk_once NAME EP: BULK_BYTES from EP to the sink; sets BULK_GOT, MB/s
+bulk_once() {
+	timeout 120 "$BIN/pump" -l "unix:$TARGET_UNIX" \
+	    "tcp:127.0.0.1:$TARGET_PORT" >"$T/pump.$1" 2>>"$T/pump.log" &
+	sink=$!
+	wait_until port_listens "$TARGET_PORT"
+	timeout 120 "$BIN/pump" -n "$BULK_BYTES" "$2" 2>>"$T/pump.log" ||
+	    kill "$sink" 2>/dev/null
+	wait "$sink"
+	BULK_GOT=$(field mb_s <"$T/pump.$1")
+	grep -q ":$BULK_BYTES," "$T/pump.$1" && return
+	say "$1: bulk failed"
+	failures=$((failures + 1))
+	return 1
+}
+
+# What carries a migration's memory: an agent pair's one connection (bulk), and
+# its lanes with the digest at both ends (stream_N lanes).
 measure_bulk() {
 	say "bulk bytes, $BULK_ROUNDS rounds"
 	tpm_unix=$TARGET_UNIX tpm_port=$TARGET_PORT
@@ -215,25 +237,28 @@ measure_bulk() {
 	done
 	for r in $(seq "$BULK_ROUNDS"); do
 		for p in $UP; do
-			timeout 120 "$BIN/pump" -l "unix:$TARGET_UNIX" \
-			    "tcp:127.0.0.1:$TARGET_PORT" >"$T/pump.$p" \
-			    2>>"$T/pump.log" &
-			sink=$!
-			wait_until port_listens "$TARGET_PORT"
 			bulk_ep=
 			eval "bulk_ep=\$EP_$p"
-			timeout 120 "$BIN/pump" -n "$BULK_BYTES" "$bulk_ep" \
-			    2>>"$T/pump.log" || kill "$sink" 2>/dev/null
-			wait "$sink"
-			bulk_got=$(field mb_s <"$T/pump.$p")
-			if grep -q ":$BULK_BYTES," "$T/pump.$p"; then
-				sample bulk "$p" "$r" "$bulk_got"
-			else
-				say "$p: bulk failed"
-				failures=$((failures + 1))
-			fi
+			bulk_once "$p" "$bulk_ep" || continue
+			sample bulk "$p" "$r" "$BULK_GOT"
+			for n in 1 2 4; do
+				sample "stream_$n" "$p" "$r" "$BULK_GOT"
+			done
+		done
+		is_function path_lanyard_lanes_start || continue
+		for n in 1 2 4; do
+			path_lanyard_lanes_start "$n" &&
+			    bulk_once "lanes$n" "$LANES_EP" &&
+			    path_lanyard_lanes_same &&
+			    sample "stream_$n" "lanes" "$r" "$BULK_GOT"
+			path_lanyard_lanes_stop
 		done
 	done
+	# ours is what goes over lanes, and the bulk row has the one connection
+	if [ -f "$T/samples" ]; then
+		sed -i "/^stream_[124] $OURS /d;
+		    s/^\(stream_[124]\) lanes /\1 $OURS /" "$T/samples"
+	fi
 	down
 	TARGET_UNIX=$tpm_unix TARGET_PORT=$tpm_port
 }

@@ -88,3 +88,37 @@ path_lanyard_bulk_start() {
 	PIDS=$PIDS,$SPAWNED
 	EP=unix:$T/carry.sock
 }
+
+# Two agents' lanes, $1 of them, without the agents; each stream has its own
+# pair. Sets LANES_EP.
+path_lanyard_lanes_start() {
+	[ -x "$BIN/lanes" ] && [ -f "$T/carry/far.pem" ] || return 1
+	free_port
+	rm -f "$T/lanes.sock" "$T/lanes-far.log" "$T/lanes-near.log"
+	spawn lanes-far "$BIN/lanes" far "$T/carry" "127.0.0.1:$PORT" "$1" \
+		"$TARGET_UNIX"
+	lanyard_lanes=$SPAWNED
+	wait_until port_listens "$PORT" || return 1
+	spawn lanes-near "$BIN/lanes" near "$T/carry" "127.0.0.1:$PORT" "$1" \
+		"$T/lanes.sock"
+	lanyard_lanes="$lanyard_lanes $SPAWNED"
+	wait_until is_socket "$T/lanes.sock" || return 1
+	LANES_EP=unix:$T/lanes.sock
+}
+
+# Both ends have seen the same bytes, by their digests.
+path_lanyard_lanes_same() {
+	wait_until grep -q "^$BULK_BYTES bytes, root" "$T/lanes-near.log"
+	wait_until grep -q "^$BULK_BYTES bytes, root" "$T/lanes-far.log"
+	[ "$(grep root "$T/lanes-near.log")" = \
+		"$(grep root "$T/lanes-far.log")" ] && return
+	say "lanes: the digests differ"
+	failures=$((failures + 1))
+	return 1
+}
+
+path_lanyard_lanes_stop() {
+	# shellcheck disable=SC2086
+	kill_all ${lanyard_lanes:-}
+	lanyard_lanes=
+}
