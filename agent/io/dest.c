@@ -263,6 +263,7 @@ perform(struct ly_dest *d, const struct ly_dest_todo *todo)
 static void
 on_timer(uv_timer_t *timer)
 {
+	ly_dest_tell_bytes(timer->data);
 	ly_dest_tell(timer->data, LY_DST_TICK, true, NULL);
 }
 

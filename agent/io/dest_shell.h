@@ -25,6 +25,7 @@ struct ly_dest {
 	struct ly_conn *conn; /* NULL: not yet, or gone */
 	struct ly_pump *pump;
 	struct ly_lanes *lanes; /* instead; NULL when they are closed */
+	uint64_t told_bytes;	/* in TAKEN */
 	bool keyed, lanes_up;	/* lanes were asked for; all stand */
 	bool came, judged;	/* ... all is here; FIN is answered */
 	struct ly_lanes_sum sum;
@@ -51,6 +52,8 @@ void ly_dest_tell(struct ly_dest *d, enum ly_dest_kind kind, bool ok,
 /* dest_stream.c */
 /* Where QEMU listens. */
 void ly_dest_socket(const struct ly_dest *d, char out[LY_PATH_LEN + 32]);
+/* TAKEN, if there is more than was told. */
+void ly_dest_tell_bytes(struct ly_dest *d);
 void ly_dest_hang_up(struct ly_dest *d);
 /* One handle less is open; the last frees it. */
 void ly_dest_let_go(struct ly_dest *d);

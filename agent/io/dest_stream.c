@@ -46,6 +46,19 @@ stream_bytes(const struct ly_dest *d)
 	return d->pump ? ly_pump_got(d->pump) : d->bytes;
 }
 
+void
+ly_dest_tell_bytes(struct ly_dest *d)
+{
+	struct ly_taken m = { .bytes = d->lanes ? ly_lanes_bytes(d->lanes) :
+		    d->pump			? ly_pump_given(d->pump) :
+						  0 };
+
+	if (!d->conn || m.bytes <= d->told_bytes)
+		return;
+	d->told_bytes = m.bytes;
+	ly_conn_send(d->conn, LY_TAKEN, &m);
+}
+
 /* D1. Of a stream with keys the owner has the last word. */
 static void
 judge(struct ly_dest *d, const struct ly_fin *fin)

@@ -23,6 +23,7 @@
 
 #define IDLE_MS 1  /* QEMU sends nothing for so long: what there is goes */
 #define SAVE_MS 50 /* of its pace may be saved up while QEMU sends nothing */
+#define TURN_MS 5  /* between two looks whether it has come */
 #define PACE_MS 10 /* between two looks at the budget */
 
 /* ---- among threads ---- */
@@ -165,29 +166,34 @@ save_up(struct ly_lanes *l, uint64_t rate, uint64_t now)
 	l->paced_ms = now;
 }
 
-/* What the pace leaves for now, at most `most`; waits for it. 0: all is over. */
+/* What may be read now, of at most `most`; 0: nothing yet. */
+static size_t
+may_read(struct ly_lanes *l, size_t most)
+{
+	uint64_t left = l->most > l->bytes ? l->most - l->bytes : 0;
+
+	if (l->rate)
+		save_up(l, l->rate, ly_boot_ms());
+	if (l->rate && l->budget <= 0)
+		return 0;
+	if (l->rate)
+		left = ly_min(left, LY_CHUNK_MAX);
+	return ly_min(most, left);
+}
+
+/* Waits for that. 0: all is over. */
 static size_t
 allowed(struct ly_lanes *l, size_t most)
 {
 	size_t n = 0;
 
 	pthread_mutex_lock(&l->lock);
-	while (!l->stop && n == 0) {
-		uint64_t now = ly_boot_ms(), rate = l->rate;
-		struct timespec until;
+	while (!l->stop && (n = may_read(l, most)) == 0) {
+		struct timespec until = soon();
 
-		if (!rate) {
-			n = most;
-			break;
-		}
-		save_up(l, rate, now);
-		if (l->budget > 0) {
-			n = ly_min(most, LY_CHUNK_MAX);
-			break;
-		}
-		until = soon();
 		pthread_cond_timedwait(&l->paced, &l->lock, &until);
 	}
+	n = l->stop ? 0 : n;
 	pthread_mutex_unlock(&l->lock);
 	return n;
 }
@@ -231,6 +237,22 @@ await(struct lane *w, size_t *sent, size_t len, struct ly_why *why)
 	return LY_OK; /* recv() tells of an error */
 }
 
+/* Before we have to wait, what was read goes. False: over. */
+static bool
+hurry(struct lane *w, size_t *sent, size_t len, struct ly_why *why)
+{
+	struct ly_lanes *l = w->all;
+	bool waits;
+
+	pthread_mutex_lock(&l->lock);
+	waits = may_read(l, 1) == 0;
+	pthread_mutex_unlock(&l->lock);
+	if (!waits || send_part(w, sent, len, false, why) == LY_OK)
+		return true;
+	fault(w, LY_LANES_LOST, why);
+	return false;
+}
+
 /* Reads one chunk. *len less than a whole one: QEMU has closed. False: over,
  * and it has been told. */
 static bool
@@ -241,9 +263,11 @@ read_chunk(struct lane *w, size_t *len, size_t *sent)
 
 	*len = *sent = 0;
 	while (*len < LY_TREE_CHUNK) {
-		size_t room = allowed(l, LY_TREE_CHUNK - *len);
+		size_t room = 0;
 		ssize_t n;
 
+		if (hurry(w, sent, *len, &why))
+			room = allowed(l, LY_TREE_CHUNK - *len);
 		if (!room)
 			return false;
 		n = recv(l->qemu, w->chunk + *len, room, MSG_DONTWAIT);
@@ -394,6 +418,20 @@ receive(struct lane *w, size_t *len, struct ly_frame *f, bool *whole,
 	return LY_OK;
 }
 
+/* The turn may come while nothing else does: who waits in vain for the rest of
+ * a chunk lets through what there is of it. */
+static bool
+write_early(struct lane *w, size_t *written, size_t len)
+{
+	while (*written < len) {
+		if (has_turn(w, w->index))
+			return write_part(w, written, len);
+		if (ly_off_wait(w->off, TURN_MS))
+			break;
+	}
+	return true;
+}
+
 /* Receives one chunk, and gives QEMU what of it has its turn. False: over. */
 static bool
 take_chunk(struct lane *w, size_t *len, struct ly_frame *f)
@@ -404,13 +442,12 @@ take_chunk(struct lane *w, size_t *len, struct ly_frame *f)
 
 	*len = 0;
 	while (!whole) {
+		if (!write_early(w, &written, *len))
+			return false;
 		if (receive(w, len, f, &whole, &why) != LY_OK) {
 			fault(w, LY_LANES_LOST, &why);
 			return false;
 		}
-		if (!whole && has_turn(w, w->index) &&
-		    !write_part(w, &written, *len))
-			return false;
 	}
 	if (f->type == 0)
 		return true;

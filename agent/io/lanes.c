@@ -360,6 +360,7 @@ make(struct ly_net *net, const struct ly_lanes_params *p, bool source,
 		.source = source,
 		.n = p->keys->lanes,
 		.late_ms = p->late_ms ? p->late_ms : LY_LANES_LATE_MS,
+		.most = UINT64_MAX,
 		.listening = -1,
 		.qemu = -1,
 		.handles = 2 };
@@ -523,6 +524,15 @@ ly_lanes_pace(struct ly_lanes *l, uint64_t rate)
 	l->rate = rate > UINT32_MAX * UINT64_C(1000) ? 0 : rate;
 	l->paced_ms = ly_boot_ms();
 	l->budget = 0;
+	pthread_cond_broadcast(&l->paced);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void
+ly_lanes_most(struct ly_lanes *l, uint64_t bytes)
+{
+	pthread_mutex_lock(&l->lock);
+	l->most = bytes;
 	pthread_cond_broadcast(&l->paced);
 	pthread_mutex_unlock(&l->lock);
 }

@@ -97,6 +97,8 @@ LY_MUST enum ly_rc ly_lanes_qemu(struct ly_lanes *l, const char *path,
     struct ly_why *why);
 /* Bytes a second of all lanes together, 0 for any; at the source. */
 void ly_lanes_pace(struct ly_lanes *l, uint64_t rate);
+/* QEMU is not read beyond so many bytes of its stream; at first it is. */
+void ly_lanes_most(struct ly_lanes *l, uint64_t bytes);
 /* Bytes that QEMU gave, or was given. */
 uint64_t ly_lanes_bytes(const struct ly_lanes *l);
 /* Bytes that QEMU gave and the destination's kernel has not heard. */

@@ -22,9 +22,10 @@ struct ly_pump {
 	uv_loop_t *loop;
 	uv_pipe_t server, qemu;
 	uv_connect_t connect;
-	bool listening, have_qemu, paused, starved, ended, held, closed;
+	bool listening, have_qemu, paused, starved, full, ended, held, closed;
 	unsigned open;
 	uint64_t sent, got;
+	uint64_t most;		 /* that QEMU may give, for now */
 	uint64_t rate, paced_ms; /* bytes a second, 0: any */
 	int64_t budget;		 /* bytes */
 	char buf[LY_CHUNK_MAX];
@@ -95,7 +96,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 static void
 go_on(struct ly_pump *p)
 {
-	if (p->have_qemu && !p->ended && !p->paused && !p->starved)
+	if (p->have_qemu && !p->ended && !p->paused && !p->starved && !p->full)
 		uv_read_start((uv_stream_t *)&p->qemu, on_alloc, on_read);
 }
 
@@ -167,8 +168,20 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	ly_conn_send(p->conn, LY_DATA, &data);
 	p->paused = ly_conn_pending(p->conn) > SEND_HIGH;
 	p->starved = spend(p, (size_t)n);
-	if (p->paused || p->starved)
+	p->full = p->sent >= p->most;
+	if (p->paused || p->starved || p->full)
 		uv_read_stop(stream);
+}
+
+void
+ly_pump_most(struct ly_pump *p, uint64_t bytes)
+{
+	bool was = p->full;
+
+	p->most = bytes;
+	p->full = p->sent >= bytes;
+	if (was && !p->full && !p->closed)
+		go_on(p);
 }
 
 void
@@ -315,6 +328,7 @@ make(uv_loop_t *loop, struct ly_conn *conn, const struct ly_pump_ops *ops,
 	p->arg = arg;
 	p->conn = conn;
 	p->loop = loop;
+	p->most = UINT64_MAX;
 	p->server.data = p;
 	return p;
 }
@@ -375,4 +389,13 @@ uint64_t
 ly_pump_got(const struct ly_pump *p)
 {
 	return p->got;
+}
+
+uint64_t
+ly_pump_given(const struct ly_pump *p)
+{
+	if (!p->have_qemu)
+		return 0;
+	return p->got -
+	    uv_stream_get_write_queue_size((const uv_stream_t *)&p->qemu);
 }

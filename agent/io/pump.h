@@ -39,6 +39,10 @@ void ly_pump_pace(struct ly_pump *p, uint64_t rate);
 void ly_pump_tick(struct ly_pump *p);
 #define LY_PUMP_TICK_MS 20
 
+/* QEMU is not read beyond so many bytes of its stream, give or take a read; at
+ * first it is. */
+void ly_pump_most(struct ly_pump *p, uint64_t bytes);
+
 /* From the connection's on_frame() and on_drain(). */
 void ly_pump_data(struct ly_pump *p, const struct ly_data *data);
 void ly_pump_drained(struct ly_pump *p);
@@ -48,6 +52,8 @@ void ly_pump_detach(struct ly_pump *p);
 /* Bytes read from QEMU, and bytes given to it. */
 uint64_t ly_pump_sent(const struct ly_pump *p);
 uint64_t ly_pump_got(const struct ly_pump *p);
+/* Of those, how many its socket has taken. */
+uint64_t ly_pump_given(const struct ly_pump *p);
 
 /* No callback after this; QEMU's socket is closed. */
 void ly_pump_close(struct ly_pump *p);

@@ -137,6 +137,7 @@ on_parameters(void *arg, enum ly_rc rc, const json_t *value, const char *text)
 		return;
 	}
 	ly_source_pace(s, s->bandwidth);
+	ly_source_bound(s, false);
 	ly_print(uri, sizeof(uri), "unix:%s", path);
 	ask(s, "migrate", json_pack("{s:s}", "uri", uri), on_migrate);
 }
@@ -172,6 +173,9 @@ on_status(void *arg, enum ly_rc rc, const json_t *value, const char *why)
 	else
 		ly_copy(text.text, sizeof(text.text), why);
 	ev.text = text.text;
+	/* QEMU counts what its socket took: that is not there yet. */
+	ev.numbers.bytes = s->taken;
+	ev.numbers.queued = ly_source_bytes(s) - s->taken;
 	ev.idle = s->core.state == LY_SRC_COPY && s->ops->is_idle(s->arg);
 	ev.quiet = ev.status == LY_MIG_HELD && s->ops->is_quiet(s->arg);
 	ly_source_feed(s, ev);
@@ -340,6 +344,7 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 		break;
 	case LY_SRC_DO_STOPPED: /* from here on every millisecond counts */
 		ly_source_pace(s, 0);
+		ly_source_bound(s, true);
 		s->ops->on_stopped(s->arg, todo->flag);
 		break;
 	case LY_SRC_DO_HOOK:

@@ -8,6 +8,7 @@
 
 #include "agent/io/pump.h"
 #include "agent/io/source.h"
+#include "agent/stream/window.h"
 
 #define NEWS_MAX 16
 
@@ -30,6 +31,9 @@ struct ly_source {
 	uv_timer_t timer;
 	unsigned open;
 	struct ly_id vm, mig;
+	uint64_t taken; /* by the destination's QEMU */
+	struct ly_window window;
+	bool open_wide; /* the guest stands still: nothing is held back */
 	uint64_t bandwidth, started_ms, stopped_ms, resumed_ms, bytes;
 	bool feeding, over, stop_failed, cont_paused;
 	struct news news[NEWS_MAX];
@@ -49,6 +53,9 @@ LY_MUST enum ly_rc ly_source_dial(struct ly_source *s,
 /* For QEMU, at `path`. */
 LY_MUST enum ly_rc ly_source_listen(struct ly_source *s, const char *path,
     struct ly_why *why);
+/* From now on, or with `wide` not any more, no more is let out than the way
+ * needs. */
+void ly_source_bound(struct ly_source *s, bool wide);
 void ly_source_pace(struct ly_source *s, uint64_t rate);
 /* Of QEMU's stream, so far or in all. */
 uint64_t ly_source_bytes(const struct ly_source *s);

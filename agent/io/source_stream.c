@@ -85,6 +85,36 @@ on_lanes_fault(void *arg, enum ly_lanes_fault fault, const char *why)
 static const struct ly_lanes_ops lanes_ops = { on_lanes_up, on_stream_end,
 	on_lanes_fault };
 
+static void
+let_out(struct ly_source *s, uint64_t most)
+{
+	if (s->lanes)
+		ly_lanes_most(s->lanes, most);
+	if (s->pump)
+		ly_pump_most(s->pump, most);
+}
+
+static void
+move_window(struct ly_source *s)
+{
+	if (!s->open_wide)
+		let_out(s,
+		    ly_window_move(&s->window, s->taken, uv_now(s->loop)));
+}
+
+void
+ly_source_bound(struct ly_source *s, bool wide)
+{
+	s->open_wide = wide;
+	if (wide) {
+		let_out(s, UINT64_MAX);
+		return;
+	}
+	ly_window_init(&s->window, s->conn ? ly_conn_rtt_ms(s->conn) : 0,
+	    uv_now(s->loop));
+	move_window(s);
+}
+
 static enum ly_rc
 on_frame(struct ly_conn *c, unsigned type, const union ly_any *m, void *arg,
     struct ly_why *why)
@@ -95,6 +125,11 @@ on_frame(struct ly_conn *c, unsigned type, const union ly_any *m, void *arg,
 	if (type == LY_DATA) {
 		if (s->pump)
 			ly_pump_data(s->pump, &m->data);
+		return LY_OK;
+	}
+	if (type == LY_TAKEN && m->taken.bytes <= ly_source_bytes(s)) {
+		s->taken = ly_max(s->taken, m->taken.bytes);
+		move_window(s);
 		return LY_OK;
 	}
 	if (type != LY_READY || !ly_id_same(&m->ready.mig, &s->mig))

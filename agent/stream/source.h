@@ -29,7 +29,8 @@
  * S6 once the home has fenced us the guest is not started again.
  *
  * When to stop the guest: after the first pass over its memory, as soon as
- * what remains fits into `downtime_ms` at the rate measured. A guest that
+ * what remains, with what is still on its way, fits into `downtime_ms` at the
+ * rate at which it arrives. A guest that
  * dirties memory as fast as we send is slowed by QEMU (auto-converge); if it
  * still does so after LY_SOURCE_STAGNANT passes, or after LY_SOURCE_PASSES at
  * all, it is stopped anyway if that costs at most ten times `downtime_ms`,

@@ -23,15 +23,23 @@ ly_source_measure(struct ly_source_core *s, const struct ly_mig_numbers *n)
 	}
 }
 
-/* How long it would take to move what remains. */
+/* How long so much would take to arrive. */
+static uint64_t
+move_ms(const struct ly_source_core *s, uint64_t bytes)
+{
+	if (bytes == 0)
+		return 0;
+	if (s->rate == 0 || bytes > UINT64_MAX / 1000)
+		return UINT64_MAX;
+	return bytes * 1000 / s->rate;
+}
+
+/* What QEMU has given away but the destination not got is waited for as well as
+ * what QEMU still has. */
 static uint64_t
 drain_ms(const struct ly_source_core *s)
 {
-	if (s->numbers.remaining == 0)
-		return 0;
-	if (s->rate == 0 || s->numbers.remaining > UINT64_MAX / 1000)
-		return UINT64_MAX;
-	return s->numbers.remaining * 1000 / s->rate;
+	return move_ms(s, s->numbers.remaining + s->numbers.queued);
 }
 
 /* During the first pass nobody knows what the guest has dirtied since; what
@@ -51,7 +59,11 @@ ly_source_judge(struct ly_source_core *s)
 		    s->stagnant + 1 :
 		    0;
 	}
-	if (s->stagnant < LY_SOURCE_STAGNANT && n->passes < LY_SOURCE_PASSES)
+	/* What is on its way need only arrive: QEMU's many short passes
+	 * meanwhile count for nothing. */
+	if (s->stagnant < LY_SOURCE_STAGNANT &&
+	    (n->passes < LY_SOURCE_PASSES ||
+		move_ms(s, n->remaining) <= s->downtime_ms))
 		return LY_SRC_GO_ON;
 	if (drain_ms(s) / LY_SOURCE_OVERRUN <= s->downtime_ms)
 		return LY_SRC_STOP_GUEST;

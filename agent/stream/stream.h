@@ -22,7 +22,8 @@ enum ly_mig {
 
 /* Of query-migrate at a source; zero where QEMU does not say. */
 struct ly_mig_numbers {
-	uint64_t bytes, total, remaining; /* transferred; of RAM; to go */
+	uint64_t bytes, total, remaining; /* arrived; of RAM; to go */
+	uint64_t queued;		  /* gone, and not arrived */
 	uint64_t dirty_rate;		  /* bytes a second */
 	uint64_t passes;		  /* over the RAM; 1: the first */
 	uint64_t throttle;		  /* per cent, of auto-converge */

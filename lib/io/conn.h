@@ -113,7 +113,8 @@ void ly_net_limits(struct ly_net *net, const struct ly_link_limits *limits,
 void ly_net_ref(struct ly_net *net);
 void ly_net_unref(struct ly_net *net);
 uv_loop_t *ly_net_loop(const struct ly_net *net);
-/* Of the last PING that was answered; 0 if none was. */
+/* Of the last PING that was answered, before the first one of HELLO; 0 if none
+ * was. */
 uint64_t ly_conn_rtt_ms(const struct ly_conn *c);
 
 #endif

@@ -12,6 +12,7 @@
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -296,6 +297,14 @@ ly_off_next(struct ly_off *o, void *to, size_t room, struct ly_frame *out,
 	if (out->type == LY_DATA)
 		return get_data(o, to, room, out, why);
 	return get_small(o, out, why);
+}
+
+bool
+ly_off_wait(struct ly_off *o, unsigned wait_ms)
+{
+	struct pollfd p = { .fd = o->fd, .events = POLLIN };
+
+	return SSL_has_pending(o->ssl) || poll(&p, 1, (int)wait_ms) != 0;
 }
 
 /* ---- life ---- */

@@ -41,6 +41,8 @@ LY_MUST enum ly_rc ly_off_end(struct ly_off *o, struct ly_why *why);
 LY_MUST enum ly_rc ly_off_next(struct ly_off *o, void *to, size_t room,
     struct ly_frame *out, struct ly_why *why);
 
+/* Waits so long for something to come. False: nothing has. */
+bool ly_off_wait(struct ly_off *o, unsigned wait_ms);
 /* Any thread: who blocks in it is let go, with an error. */
 void ly_off_cut(struct ly_off *o);
 /* No thread is in it. */

@@ -138,6 +138,7 @@ on_secured(struct ly_link *l, const struct ly_link_event *ev,
 {
 	l->state = LY_LINK_GREETING;
 	l->until_s = ev->until_s;
+	l->greeted_ms = ev->now_ms;
 	if (!l->listening)
 		act(todo, LY_LINK_SEND_HELLO, LY_OK, 0, NULL);
 }
@@ -207,6 +208,7 @@ on_welcome(struct ly_link *l, const struct ly_link_event *ev,
 		disorder(l, ev, todo);
 	} else if (same_proto(l, ev, todo)) {
 		go_up(l, ev->now_ms);
+		l->rtt_ms = ev->now_ms - l->greeted_ms;
 		act(todo, LY_LINK_OPEN, LY_OK, 0, NULL);
 	}
 }

@@ -113,15 +113,16 @@ struct ly_link {
 	bool half, held, pending;
 	struct ly_link_limits limits;
 	bool fixed; /* limits were given: the purpose does not change them */
-	uint64_t began_ms;  /* of the conversation, then of CLOSING */
-	uint64_t heard_ms;  /* last byte heard */
-	uint64_t pinged_ms; /* last PING sent */
-	uint64_t half_ms;   /* first byte of the half frame */
-	uint64_t took_ms;   /* last time the kernel took bytes */
-	uint64_t ticked_ms; /* last TICK */
-	uint64_t until_s;   /* by the calendar: certificates expire */
-	uint64_t rtt_ms;    /* of the last PING that was answered */
-	char text[96];	    /* why, where the machine itself knows */
+	uint64_t began_ms;   /* of the conversation, then of CLOSING */
+	uint64_t heard_ms;   /* last byte heard */
+	uint64_t pinged_ms;  /* last PING sent */
+	uint64_t half_ms;    /* first byte of the half frame */
+	uint64_t took_ms;    /* last time the kernel took bytes */
+	uint64_t ticked_ms;  /* last TICK */
+	uint64_t until_s;    /* by the calendar: certificates expire */
+	uint64_t greeted_ms; /* HELLO was sent, or awaited from here on */
+	uint64_t rtt_ms;     /* of the last PING that was answered, or HELLO */
+	char text[96];	     /* why, where the machine itself knows */
 };
 
 /* TICKs come more often than this, or we have slept. */

@@ -128,6 +128,9 @@ static const struct ly_field leaf[] = {
 	LY_UINT(struct ly_leaf, index),
 	LY_FIXED(struct ly_leaf, digest),
 };
+static const struct ly_field taken[] = {
+	LY_UINT(struct ly_taken, bytes),
+};
 static const struct ly_field fin[] = {
 	LY_FIXED(struct ly_fin, mig),
 	LY_UINT(struct ly_fin, bytes),
@@ -313,6 +316,7 @@ static const struct ly_message messages[] = {
 	ROW_(LEASE, lease_given, lease, "Yes, for so long from when you asked."),
 	ROW(DATA, data, "Bytes of the hypervisor's own stream."),
 	ROW(LEAF, leaf, "The chunk before is whole, and this is its digest."),
+	ROW(TAKEN, taken, "The destination's QEMU has been given so much."),
 	ROW(FIN, fin, "The stream is whole: so many bytes."),
 	ROW(READY, ready, "It runs here in this epoch, or never will (rc)."),
 	ROW(ANNOUNCE, announce, "An agent's address and its TPMs."),

@@ -75,6 +75,7 @@ enum ly_type {
 	LY_FIN = 0x31,
 	LY_READY = 0x32,
 	LY_LEAF = 0x33,
+	LY_TAKEN = 0x34,
 
 	LY_ANNOUNCE = 0x40,
 	LY_BIND = 0x41,
@@ -291,6 +292,12 @@ struct ly_data {
 struct ly_leaf {
 	uint64_t index; /* of the chunk, in the whole stream */
 	uint8_t digest[32];
+};
+
+/* Destination to source, now and then: QEMU has been given so much. What the
+ * source has sent beyond that is still on its way. */
+struct ly_taken {
+	uint64_t bytes;
 };
 
 /* The source has seen its QEMU finish. What follows `seq` is empty unless the
@@ -590,6 +597,7 @@ union ly_any {
 	struct ly_lease_given lease;
 	struct ly_data data;
 	struct ly_leaf leaf;
+	struct ly_taken taken;
 	struct ly_fin fin;
 	struct ly_ready ready;
 	struct ly_announce announce;

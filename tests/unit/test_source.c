@@ -191,6 +191,35 @@ TEST(fin_needs_completed_and_end_and_released_in_any_order)
 	}
 }
 
+static void
+copy_queued(uint64_t passes, uint64_t moved, uint64_t remaining,
+    uint64_t queued)
+{
+	now += 100;
+	step((struct ly_source_event){ .kind = LY_SRC_STATUS,
+	    .status = LY_MIG_BUSY,
+	    .idle = true,
+	    .numbers = { .bytes = s.numbers.bytes + moved,
+		.total = 1024 * MIB,
+		.remaining = remaining,
+		.queued = queued,
+		.passes = passes } });
+}
+
+TEST(what_is_still_on_its_way_is_waited_for_before_the_guest_is_stopped)
+{
+	begin_copy();
+	copy(1, 10 * MIB, 500 * MIB, 0, true);
+	copy(1, 10 * MIB, 400 * MIB, 0, true);
+	for (unsigned pass = 2; pass < 3 * LY_SOURCE_PASSES; pass++) {
+		copy_queued(pass, 10 * MIB, MIB, 200 * MIB);
+		WANT(!said(LY_SRC_DO_STOP));
+		WANT_INT(s.state, LY_SRC_COPY); /* nor is it given up */
+	}
+	copy_queued(3 * LY_SOURCE_PASSES, 10 * MIB, MIB, 28 * MIB);
+	WANT(said(LY_SRC_DO_STOP)); /* 29 MiB at 100 a second: 290 ms */
+}
+
 /* S3, with keys. */
 TEST(what_was_sent_is_signed_before_fin_in_any_order)
 {
