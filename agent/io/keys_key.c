@@ -178,8 +178,6 @@ on_random(void *arg, const struct ly_chip_answer *a)
 	enum ly_rc rc = a->rc;
 
 	e->jobs--;
-	if (e->core.state != LY_HAND_MAKING)
-		return; /* it has ended meanwhile */
 	if (rc != LY_OK) {
 		ly_fail(&why, rc, "source: %s", a->why);
 	} else {

@@ -4,226 +4,9 @@
  * and with one thing wrong at a time. Whoever refuses says which side it is
  * about, and why.
  */
-#include "tests/io/keys_scene.h"
-
-/* What the manager holds of one migration. */
-static struct move {
-	struct ly_call call;
-	uint8_t signed_[LY_STATEMENT_MAX];
-	size_t signed_len;
-	uint8_t source[LY_EVIDENCE_MAX], dest[LY_EVIDENCE_MAX];
-	size_t source_len, dest_len;
-	uint8_t blob[LY_SEALED_MAX], nonce[LY_NONCE_TPM_MAX], confirm[32];
-	size_t blob_len, nonce_len;
-} m;
-
-static struct ly_bytes
-part(const uint8_t *at, size_t len)
-{
-	return (struct ly_bytes){ at, len };
-}
-
-static void
-sign_call(struct ly_identity *by)
-{
-	uint8_t tagged[2048];
-	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
-
-	ly_message_put_tagged(&ly_call_message, &m.call, &w);
-	WANT(!w.bad);
-	m.signed_len = sizeof(m.signed_);
-	SITE_OK(ly_sign(by, LY_TYPE_CALL, tagged, ly_wr_len(&w), m.signed_,
-	    &m.signed_len, &why));
-}
-
-/* Another migration: nobody knows of it yet. */
-static void
-begin(void)
-{
-	static uint8_t turn;
-
-	scene_on();
-	memset(&m, 0, sizeof(m));
-	turn++;
-	m.call = (struct ly_call){ .vm = { { 7 } },
-		.mig = { { turn } },
-		.nonce = { turn, 1 },
-		.epoch = 5,
-		.lanes = 2,
-		.not_before = ly_wall_s(),
-		.expires = ly_wall_s() + 300 };
-	ly_copy(m.call.source, sizeof(m.call.source), north.id);
-	ly_copy(m.call.dest, sizeof(m.call.dest), south.id);
-	ly_copy(m.call.home, sizeof(m.call.home), north.id);
-	ly_tpm_authority_name(&south.pol.key, m.call.policy);
-	ly_class_ref(CLASS, south.list.generation, m.call.ref);
-	sign_call(manager);
-}
-
-/* What went wrong, or "". */
-static const char *
-told(struct host *h)
-{
-	struct reply *r = wait_for(h);
-
-	WANT_INT(r->req, next_req);
-	WANT((r->rc == LY_OK) == !*r->why);
-	return r->why;
-}
-
-static struct ly_quote
-quote_of(uint8_t role)
-{
-	return (struct ly_quote){ .req = ++next_req,
-		.vm = m.call.vm,
-		.mig = m.call.mig,
-		.role = role,
-		.call = part(m.signed_, m.signed_len) };
-}
-
-/* The host in `role`, with the evidence that `by` makes for it. */
-static const char *
-call_with(struct host *h, uint8_t role, struct host *by, const char *file)
-{
-	struct ly_quote q = quote_of(role);
-	struct ly_context c = context_of(&m.call, role);
-	bool source = role == LY_AS_SOURCE;
-
-	h->reply.told = false;
-	WANT(ly_keys_call(h->keys, &q, &m.call));
-	ly_keys_quoted(h->keys, &m.call.mig, LY_OK, "",
-	    evidence_of(by, c, file));
-	told(h);
-	memcpy(source ? m.source : m.dest, h->reply.data, h->reply.len);
-	*(source ? &m.source_len : &m.dest_len) = h->reply.len;
-	return h->reply.why;
-}
-
-static void
-call_both(void)
-{
-	WANT_STR(call_with(&north, LY_AS_SOURCE, &north, "n1"), "");
-	WANT_STR(call_with(&south, LY_AS_DEST, &south, "s1"), "");
-}
-
-static struct ly_keying
-keying(struct ly_bytes evidence, struct ly_bytes blob)
-{
-	return (struct ly_keying){ .req = ++next_req,
-		.origin = "north",
-		.vm = m.call.vm,
-		.mig = m.call.mig,
-		.evidence = evidence,
-		.blob = blob };
-}
-
-static const char *
-key_for(struct ly_bytes evidence)
-{
-	struct ly_keying k = keying(evidence, part(NULL, 0));
-
-	north.reply.told = false;
-	ly_keys_key(north.keys, &k);
-	told(&north);
-	memcpy(m.blob, north.reply.data,
-	    ly_min(north.reply.len, sizeof(m.blob)));
-	m.blob_len = north.reply.len;
-	return north.reply.why;
-}
-
-static const char *
-key(void)
-{
-	return key_for(part(m.dest, m.dest_len));
-}
-
-static const char *
-import_of(struct ly_bytes evidence)
-{
-	struct ly_keying k = keying(evidence, part(m.blob, m.blob_len));
-
-	south.reply.told = false;
-	ly_keys_import(south.keys, &k);
-	told(&south);
-	memcpy(m.nonce, south.reply.data,
-	    ly_min(south.reply.len, sizeof(m.nonce)));
-	m.nonce_len = south.reply.len;
-	return south.reply.why;
-}
-
-static const char *
-import(void)
-{
-	return import_of(part(m.source, m.source_len));
-}
-
-/* The leave of who has FILE.key, for the session whose nonce is in `m`. */
-static void
-release(const char *file, uint8_t sig[LY_SIG_RAW])
-{
-	uint8_t ref[32], msg[LY_RELEASE_SIGNED_MAX], secret[32] = { 0 };
-	FILE *f = fopen(site_path("%s.key", file), "r");
-	EVP_PKEY *pkey = PEM_read_PrivateKey(f, NULL, NULL, NULL);
-	BIGNUM *d = NULL;
-	size_t len;
-
-	fclose(f);
-	WANT(EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_PRIV_KEY, &d) == 1);
-	WANT(BN_bn2binpad(d, secret, sizeof(secret)) == 32);
-	ly_release_ref(&m.call.mig, m.call.nonce, m.call.dest,
-	    south.chip.keys.sk.name, ref);
-	SITE_OK(ly_release_signed(part(m.nonce, m.nonce_len), ref, msg, &len,
-	    &why));
-	SITE_OK(ly_ecdsa_sign(secret, msg, len, sig));
-	BN_free(d);
-	EVP_PKEY_free(pkey);
-}
-
-static const char *
-unlock_with(const uint8_t sig[LY_SIG_RAW])
-{
-	struct ly_keying k = keying(part(NULL, 0), part(sig, LY_SIG_RAW));
-
-	south.reply.told = false;
-	ly_keys_unlock(south.keys, &k);
-	told(&south);
-	if (south.reply.len == sizeof(m.confirm))
-		memcpy(m.confirm, south.reply.data, sizeof(m.confirm));
-	return south.reply.why;
-}
-
-static const char *
-unlock(void)
-{
-	uint8_t sig[LY_SIG_RAW];
-
-	release("m", sig);
-	return unlock_with(sig);
-}
-
-static struct ly_copy
-copy(void)
-{
-	struct ly_copy c = { .vm = m.call.vm,
-		.mig = m.call.mig,
-		.lanes = m.call.lanes };
-
-	ly_copy(c.dest, sizeof(c.dest), m.call.dest);
-	memcpy(c.confirm, m.confirm, sizeof(c.confirm));
-	return c;
-}
-
-static void
-want_part(const char *is, const char *part_)
-{
-	if (!strstr(is, part_))
-		test_fail(__FILE__, __LINE__, "\"%s\" does not say \"%s\"", is,
-		    part_);
-}
+#include "tests/io/keys_move.h"
 
 /* ---- as it should be ---- */
-
-static struct ly_why why_said;
 
 TEST(a_key_goes_from_the_source_through_the_destinations_tpm)
 {
@@ -355,6 +138,20 @@ TEST(evidence_of_a_good_host_does_not_pass_through_a_bad_one)
 		      "bad")),
 	    "destination: the evidence is of spiffe://south/host/s1, the call"
 	    " is to spiffe://south/host/bad");
+}
+
+TEST(papers_of_another_host_do_not_make_a_host_fit)
+{
+	struct ly_context c;
+
+	begin();
+	call_both();
+	enrol_as("bad", "south", "spiffe://south/host/bad", &south.chip.keys);
+	c = context_of(&m.call, LY_AS_DEST);
+	ly_copy(c.self, sizeof(c.self), south.id);
+	WANT_STR(key_for(evidence_of(&south, c, "bad")),
+	    "destination: the certificate with it is of"
+	    " spiffe://south/host/bad");
 }
 
 TEST(a_quote_by_the_tpm_of_another_host_is_refused)
@@ -537,16 +334,6 @@ TEST(a_leave_that_is_no_signature_is_refused)
 
 /* ---- between the key and the stream ---- */
 
-static void
-unlock_all(void)
-{
-	begin();
-	call_both();
-	WANT_STR(key(), "");
-	WANT_STR(import(), "");
-	WANT_STR(unlock(), "");
-}
-
 TEST(a_copy_without_the_destinations_proof_ends_the_key)
 {
 	struct ly_lanes_params p;
@@ -605,284 +392,49 @@ TEST(what_waits_is_answered_when_the_migration_ends)
 	want_part(key(), "the VM is gone");
 }
 
-/* ---- what is said at the end ---- */
-
-static struct ly_sent sent;
-static struct ly_lanes_sum sum;
-static struct ly_fin fin;
-static uint8_t fin_room[2][LY_EVIDENCE_MAX];
-static bool sealed;
-
-static void
-on_sealed(void *arg, enum ly_rc rc, const char *text,
-    const struct ly_seal *seal)
+/* Mappings that are locked, not dumped and not in a child. */
+static unsigned
+secrets(void)
 {
-	(void)arg;
-	WANT_STR(text, "");
-	WANT_INT(rc, LY_OK);
-	memcpy(fin_room[0], seal->statement.at, seal->statement.len);
-	fin.statement = part(fin_room[0], seal->statement.len);
-	if (seal->evidence.len)
-		memcpy(fin_room[1], seal->evidence.at, seal->evidence.len);
-	fin.evidence = part(fin_room[1], seal->evidence.len);
-	memcpy(fin.mac, seal->mac, sizeof(fin.mac));
-	sealed = true;
+	FILE *f = fopen("/proc/self/smaps", "r");
+	char line[512];
+	unsigned n = 0;
+
+	WANT(f);
+	while (fgets(line, sizeof(line), f))
+		n += strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " lo") &&
+		    strstr(line, " dd") && strstr(line, " dc");
+	fclose(f);
+	return n;
 }
 
-/* All went over the lanes, and the source has said so. */
-static void
-send_all(void)
+TEST(at_an_end_the_key_is_in_no_memory_and_no_tpm)
 {
-	struct ly_lanes_params p;
-	struct ly_copy c;
+	struct chip_reply r = { .told = 0 };
+	const uint8_t none[LY_SIG_RAW] = { 0 };
+	unsigned before;
 
+	scene_on();
+	agent_again(&north);
+	agent_again(&south);
+	before = secrets();
 	unlock_all();
-	c = copy();
-	SITE_OK(ly_keys_copy(north.keys, &c, &p, &why));
-	SITE_OK(ly_keys_take(south.keys, &m.call.mig, &p, &why));
-	sent = (struct ly_sent){ .vm = m.call.vm,
-		.mig = m.call.mig,
-		.epoch = m.call.epoch,
-		.seq = 77,
-		.bytes = 1000,
-		.lanes = 2,
-		.root = { 9 } };
-	ly_sha256("token", 5, sent.token);
-	sum = (struct ly_lanes_sum){ .bytes = 1000, .lanes = 2, .root = { 9 } };
-	fin = (struct ly_fin){ .mig = m.call.mig, .bytes = 1000, .seq = 77 };
-	sealed = false;
-	ly_keys_send(north.keys, &sent, on_sealed, NULL);
-	while (!sealed)
-		uv_run(&north.chip.loop, UV_RUN_ONCE);
-}
-
-static const char *
-check(void)
-{
-	return ly_keys_check(south.keys, &fin, &sum, &why_said) == LY_OK ?
-	    "" :
-	    why_said.text;
-}
-
-TEST(what_was_sent_is_checked_before_anything_runs)
-{
-	send_all();
-	WANT(fin.evidence.len);
-	WANT_STR(check(), "");
-	WANT_INT(ly_keys_token(south.keys, &m.call.mig,
-		     part((const uint8_t *)"token", 5), &why_said),
-	    LY_OK);
-	WANT_INT(ly_keys_token(south.keys, &m.call.mig,
-		     part((const uint8_t *)"tokem", 5), &why_said),
-	    LY_REFUSED);
-}
-
-TEST(a_fin_that_lies_is_refused)
-{
-	send_all();
-	sum.root[31] ^= 1;
-	WANT_STR(check(),
-	    "source: SENT: what came is not what was sent: the digests differ");
-	sum.root[31] ^= 1;
-	sum.bytes--;
-	WANT_STR(check(),
-	    "source: SENT: more bytes, or less, were sent than came");
-	sum.bytes++;
-	sum.lanes = 1;
-	WANT_STR(check(),
-	    "source: SENT: it was sent over another number of lanes");
-	sum.lanes = 2;
-	fin.seq++;
-	WANT_STR(check(), "source: SENT: it says otherwise than FIN");
-	fin.seq--;
-	fin.mac[0] ^= 1;
-	WANT_STR(check(), "source: FIN is not under the migration's key");
-	fin.mac[0] ^= 1;
-	fin_room[0][40] ^= 1;
-	WANT_STR(check(), "source: FIN is not under the migration's key");
-	fin_room[0][40] ^= 1;
-	fin_room[1][20] ^= 1; /* in the quote */
-	want_part(check(), "source: ");
-	fin_room[1][20] ^= 1; /* in the quote */
-	WANT_STR(check(), "");
-}
-
-TEST(a_fin_signed_by_another_key_than_was_quoted_is_refused)
-{
-	uint8_t tagged[1024], signed_[LY_STATEMENT_MAX];
-	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
-	struct ly_lanes_params p;
-	struct ly_identity *other;
-	size_t len = sizeof(signed_);
-
-	send_all();
-	enrol_as("other", "north", north.id, &north.chip.keys);
-	other = site_load("other", "trust");
-	ly_message_put_tagged(&ly_sent_message, &sent, &w);
-	SITE_OK(ly_sign(other, LY_TYPE_SENT, tagged, ly_wr_len(&w), signed_,
-	    &len, &why));
-	SITE_OK(ly_keys_take(south.keys, &m.call.mig, &p, &why));
-	fin.statement = part(signed_, len);
-	ly_stream_fin_mac(p.keys, fin.statement, fin.mac);
-	WANT_STR(check(),
-	    "source: SENT: signed by another key than its TPM has quoted");
-	ly_identity_free(other);
-}
-
-TEST(a_quote_over_another_statement_is_none_over_this)
-{
-	uint8_t first[LY_FIN_EVIDENCE_MAX];
-	size_t len;
-
-	send_all();
-	WANT(fin.evidence.len <= sizeof(first));
-	len = fin.evidence.len;
-	memcpy(first, fin.evidence.at, len);
-	send_all();
-	fin.evidence = part(first, len);
-	want_part(check(), "source: SENT: context: ");
-	/* The first evidence of all is no quote over a statement either. */
-	fin.evidence = part(m.source, m.source_len);
-	want_part(check(), "source: SENT: ");
-}
-
-/* ---- the proof ---- */
-
-static struct ly_move_proof proof;
-static uint8_t proof_bytes[128 * 1024];
-static size_t proof_len;
-static enum ly_rc proof_rc;
-static unsigned proofs;
-
-static void
-on_proof(void *arg, enum ly_rc rc, const char *text, struct ly_bytes data)
-{
-	(void)arg;
-	(void)text;
-	proofs++;
-	proof_rc = rc;
-	memcpy(proof_bytes, data.at, data.len);
-	proof_len = data.len;
-	if (rc == LY_OK)
-		SITE_OK(ly_message_get(&ly_move_proof_message, proof_bytes,
-		    proof_len, &proof, &why));
-}
-
-static void
-destroy(void)
-{
-	unsigned before = proofs;
-
-	ly_keys_destroy(north.keys, &m.call.mig, on_proof, NULL);
-	while (proofs == before)
-		uv_run(&north.chip.loop, UV_RUN_ONCE);
-}
-
-/* A quote over `statement`, of that type, is in `packed`. */
-static void
-want_quote_over(struct ly_bytes packed, struct ly_bytes statement,
-    enum ly_quote_type type)
-{
-	struct ly_evidence ev;
-	struct ly_context c;
-	struct ly_quote_want want = { .type = type,
-		.reset_count = north.chip.keys.resets,
-		.restart_count = north.chip.keys.restarts };
-	struct ly_tpm_key ak = chip_key(LY_TPM_AK, &north.chip.keys.ak);
-	uint8_t over[32];
-
-	want.ak = &ak;
-	SITE_OK(ly_message_get(&ly_evidence_message, packed.at, packed.len, &ev,
-	    &why));
-	SITE_OK(ly_quote_check(&ev, &want, NULL, &why));
-	SITE_OK(ly_evidence_context(&ev, &c, &why));
-	ly_sha256(statement.at, statement.len, over);
-	WANT_MEM(c.over, over, 32);
-	WANT_MEM(c.nonce, m.call.nonce, 32);
-}
-
-TEST(a_migration_ends_with_a_proof_that_stays_the_same)
-{
-	struct ly_arrived a;
-	struct ly_bytes arrived;
-	uint8_t first[sizeof(proof_bytes)];
-	size_t len;
-
-	send_all();
-	WANT_STR(check(), "");
-	a = (struct ly_arrived){ .vm = m.call.vm,
-		.mig = m.call.mig,
-		.epoch = 6,
-		.bytes = 1000,
-		.root = { 9 } };
-	arrived = ly_keys_arrive(south.keys, &a);
-	WANT(arrived.len);
-	ly_keys_arrived(north.keys, &m.call.mig, arrived);
-	destroy();
-	WANT_INT(proof_rc, LY_OK);
-	WANT_MEM(proof.sent.at, fin.statement.at, fin.statement.len);
-	WANT_INT(proof.arrived.len, arrived.len);
-	WANT_MEM(proof.arrived.at, arrived.at, arrived.len);
-	want_quote_over(proof.sent_evidence, proof.sent, LY_QUOTE_SENT);
-	want_quote_over(proof.destroyed_evidence, proof.destroyed,
-	    LY_QUOTE_DESTROYED);
-	len = proof_len;
-	memcpy(first, proof_bytes, len);
-	destroy();
-	WANT_INT(proof_len, len);
-	WANT_MEM(proof_bytes, first, len);
-}
-
-TEST(a_word_of_arrival_that_is_not_the_destinations_is_not_in_the_proof)
-{
-	struct ly_arrived a;
-	uint8_t tagged[512], signed_[LY_STATEMENT_MAX];
-	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
-	size_t len = sizeof(signed_);
-
-	send_all();
-	a = (struct ly_arrived){ .vm = m.call.vm,
-		.mig = m.call.mig,
-		.bytes = 1000,
-		.root = { 9 } };
-	ly_message_put_tagged(&ly_arrived_message, &a, &w);
-	SITE_OK(ly_sign(north.ids, LY_TYPE_ARRIVED, tagged, ly_wr_len(&w),
-	    signed_, &len, &why));
-	ly_keys_arrived(north.keys, &m.call.mig, part(signed_, len));
-	a.root[0]++; /* it is his, but of something else */
-	ly_keys_arrived(north.keys, &m.call.mig,
-	    ly_keys_arrive(south.keys, &a));
-	destroy();
-	WANT_INT(proof.arrived.len, 0);
-	WANT(proof.destroyed.len);
-}
-
-TEST(a_quote_that_is_made_after_is_in_the_proof_all_the_same)
-{
-	struct ly_keys_params p = { .loop = &north.chip.loop,
-		.ids = north.ids,
-		.chip = north.chip.chip,
-		.fin_quote = LY_FIN_AFTER };
-
+	WANT(secrets() > before);
+	ly_keys_end(north.keys, &m.call.mig, "over");
+	ly_keys_end(south.keys, &m.call.mig, "over");
+	WANT_INT(secrets(), before);
 	begin();
-	ly_keys_close(north.keys);
-	SITE_OK(ly_keys_open(&p, &keys_ops, &north, &north.keys, &why));
-	send_all();
-	WANT_INT(fin.evidence.len, 0);
-	WANT_STR(check(), "");
-	destroy();
-	want_quote_over(proof.sent_evidence, proof.sent, LY_QUOTE_SENT);
-	agent_again(&north);
+	call_both();
+	WANT_STR(key(), "");
+	WANT_STR(import(), "");
+	ly_keys_end(south.keys, &m.call.mig, "over");
+	ly_chip_import_unseal(south.chip.chip, &m.call.mig, &south.pol.key,
+	    none, 60, none, chip_told, &r);
+	chip_want(&south.chip, &r, LY_UNKNOWN, "");
 }
 
-TEST(nothing_is_proved_of_a_migration_that_did_not_end_so)
+TEST(the_hosts_are_switched_off)
 {
-	unlock_all();
-	destroy(); /* nothing was sent */
-	WANT_INT(proof_rc, LY_UNKNOWN);
-	agent_again(&north);
-	destroy();
-	WANT_INT(proof_rc, LY_UNKNOWN);
 	scene_off();
 }
 
