@@ -161,6 +161,14 @@ TEST(only_what_was_asked_last_is_heard)
 	WANT_INT(e.state, LY_ENROLMENT_PROVED);
 }
 
+TEST(an_answer_is_heard_once)
+{
+	in(LY_ENROLMENT_ENROLLED);
+	heard(LY_ENROL_TAKE, LY_VERDICT_BAD);
+	WANT_INT(did.n, 0);
+	WANT_INT(e.state, LY_ENROLMENT_ENROLLED);
+}
+
 TEST(a_challenge_is_good_for_five_minutes)
 {
 	in(LY_ENROLMENT_DARED);
