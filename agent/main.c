@@ -16,6 +16,7 @@
 #include "agent/io/vm_keys.h"
 #include "agent/io/vms.h"
 #include "lib/io/file.h"
+#include "lib/io/psk.h"
 #include "lib/io/secret.h"
 
 #include <getopt.h>
@@ -125,10 +126,9 @@ on_peer(struct ly_conn *c, const struct ly_peer *peer,
 
 	if (peer->role != LY_ROLE_HOST)
 		return ly_fail(why, LY_REFUSED, "%s is not a host", peer->id);
-	if (a->demand && !peer->attested)
-		return ly_fail(why, LY_REFUSED,
-		    "%s has no papers of its site, which ours demands",
-		    peer->id);
+	/* A key of a stream is given to enrolled hosts alone. */
+	if (!ly_conn_psk(c) && ly_distrust_peer(a, peer, why) != LY_OK)
+		return LY_REFUSED;
 	switch (hello->purpose) {
 	case LY_FOR_LINK:
 		return ly_links_visit(a->links, c, peer);

@@ -69,8 +69,10 @@ ly_call_check(const struct ly_call *call, const char *signer, const char *self,
 	const char *who = named(call, role);
 	bool moves = role == LY_AS_SOURCE || role == LY_AS_DEST ||
 	    role == LY_AS_HOME;
-	/* A host that is asked about itself alone has no VM, and no home. */
-	const char *asker = *call->home ? call->home : call->source;
+	/* What a host is, of no VM, any site's manager may know: its own site
+	 * has passed the question on. */
+	bool alone = role == LY_AS_PLACE && ly_id_none(&call->vm);
+	const char *asker = alone ? signer : call->home;
 
 	if (!who)
 		return ly_fail(why, LY_REFUSED, "a call to no role (%u)", role);

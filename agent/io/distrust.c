@@ -47,6 +47,18 @@ ly_distrust_hear(struct ly_agent *a, const struct ly_crl_told *m)
 	ly_net_recheck(a->net);
 }
 
+enum ly_rc
+ly_distrust_peer(const struct ly_agent *a, const struct ly_peer *peer,
+    struct ly_why *why)
+{
+	if (!a->demand || peer->attested)
+		return LY_OK;
+	return ly_fail(why, LY_REFUSED,
+	    "%s is not enrolled: its certificate says of no TPM, and this site"
+	    " demands that",
+	    peer->id);
+}
+
 static void
 on_look(uv_timer_t *timer)
 {

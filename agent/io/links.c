@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/io/links.h"
 
+#include "agent/io/distrust.h"
 #include "agent/io/homes.h"
 #include "lib/io/clock.h"
 #include "lib/io/dial.h"
@@ -179,12 +180,11 @@ on_open(struct ly_conn *c, const struct ly_peer *peer,
     const struct ly_hello *hello, void *arg, struct ly_why *why)
 {
 	struct ly_link *l = arg;
+	enum ly_rc rc = ly_distrust_peer(l->links->agent, peer, why);
 
 	(void)hello;
-	if (l->links->agent->demand && !peer->attested)
-		return ly_fail(why, LY_REFUSED,
-		    "%s has no papers of its site, which ours demands",
-		    peer->id);
+	if (rc != LY_OK)
+		return rc;
 	ly_log(LY_NOTICE, "link", "up to %s at %s", peer->id, peer->address);
 	l->conn = c;
 	/* First, so that the lease is there when what follows is granted. */

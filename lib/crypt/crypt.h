@@ -76,6 +76,8 @@ LY_MUST enum ly_rc ly_ecdsa_sign(const uint8_t secret[32], const void *msg,
 void ly_spki_of(const struct ly_point *key, uint8_t out[LY_SPKI_P256]);
 /* Its SHA-256: how quotes name a TLS key. */
 void ly_spki_hash(const struct ly_point *key, uint8_t out[32]);
+/* Of an RSA-2048 key with exponent 65537. */
+void ly_spki_hash_rsa(const uint8_t modulus[LY_RSA_SIZE], uint8_t out[32]);
 
 /* ---- RSA-2048 ---- */
 

@@ -248,6 +248,22 @@ ly_spki_hash(const struct ly_point *key, uint8_t out[32])
 
 /* ---- RSA ---- */
 
+void
+ly_spki_hash_rsa(const uint8_t modulus[LY_RSA_SIZE], uint8_t out[32])
+{
+	/* SEQUENCE { SEQUENCE { rsaEncryption, NULL }, BIT STRING { SEQUENCE {
+	 * modulus, 65537 } } }; a modulus of 2048 bits has a zero before it. */
+	static const uint8_t head[] = { 0x30, 0x82, 0x01, 0x22, 0x30, 0x0d,
+		0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01,
+		0x01, 0x05, 0x00, 0x03, 0x82, 0x01, 0x0f, 0x00, 0x30, 0x82,
+		0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00 };
+	static const uint8_t tail[] = { 0x02, 0x03, 0x01, 0x00, 0x01 };
+	const struct ly_bytes pieces[] = { { head, sizeof(head) },
+		{ modulus, LY_RSA_SIZE }, { tail, sizeof(tail) } };
+
+	ly_sha256_of(pieces, LY_COUNT(pieces), out);
+}
+
 static EVP_PKEY *
 rsa_of(const uint8_t modulus[LY_RSA_SIZE], uint32_t exponent)
 {

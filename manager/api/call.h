@@ -33,6 +33,9 @@ ly_api_verb ly_api_host_set, ly_api_host_enroll, ly_api_host_unfreeze;
 LY_MUST enum ly_rc ly_api_take_inventory(const struct ly_api_call *c,
     struct ly_host_row *row, struct ly_why *why);
 
+/* ---- attest.c ---- */
+ly_api_verb ly_api_attest;
+
 /* ---- audit.c ---- */
 ly_api_verb ly_api_audit, ly_api_audit_accept, ly_api_audit_receipt;
 

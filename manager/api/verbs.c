@@ -670,6 +670,7 @@ static ly_api_verb *const verbs[LY_VERBS] = {
 	[LY_DO_STATUS] = status,
 	[LY_DO_AUDIT] = ly_api_audit,
 	[LY_DO_AUDIT_ACCEPT] = ly_api_audit_accept,
+	[LY_DO_ATTEST] = ly_api_attest,
 	[LY_DO_AUDIT_RECEIPT] = ly_api_audit_receipt,
 };
 

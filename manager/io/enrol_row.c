@@ -141,7 +141,7 @@ look_at_ek(struct ly_enrolling *en, struct ly_bytes cert, struct ly_bytes area,
 		return rc;
 	ly_sha256(area.at, area.len, out->area);
 	if (ek.rsa)
-		memcpy(out->spki, out->area, sizeof(out->spki));
+		ly_spki_hash_rsa(ek.modulus, out->spki);
 	else
 		ly_spki_hash(&ek.point, out->spki);
 	if (!cert.len)

@@ -196,7 +196,7 @@ start_manager(int s)
 	SITE_OK(ly_manager_new(world.loop, &conf, &mgr[s], &why));
 }
 
-static void
+static LY_UNUSED void
 kill_manager(int s)
 {
 	struct ly_manager *m = mgr[s];
@@ -383,7 +383,7 @@ go_home(void)
 }
 
 /* An alarm that has been raised since `since` has this text in it. */
-static bool
+static LY_UNUSED bool
 alarmed(unsigned long since, const char *text)
 {
 	struct ly_manager *m = mgr[NORTH];
@@ -412,7 +412,7 @@ on_line(void *arg, const struct ly_store_line *line, struct ly_why *why)
 }
 
 /* How many events of a migration have this kind. */
-static unsigned
+static LY_UNUSED unsigned
 recorded(const struct ly_id *mig, enum ly_record_kind kind)
 {
 	struct counted c = { ly_record_kinds[kind].word, 0 };

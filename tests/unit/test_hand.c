@@ -545,6 +545,18 @@ TEST(a_call_is_believed_of_the_manager_of_the_homes_site_alone)
 	WANT(*refusal(MANAGER, DEST, LY_AS_DEST));
 }
 
+TEST(what_a_host_is_may_be_asked_by_the_manager_of_any_site)
+{
+	begin();
+	call.mig = call.vm = (struct ly_id){ { 0 } };
+	call.home[0] = '\0';
+	WANT_STR(refusal("spiffe://south/manager/m1", SOURCE, LY_AS_PLACE), "");
+	WANT(*refusal("spiffe://south/host/m1", SOURCE, LY_AS_PLACE));
+	WANT(*refusal(MANAGER, SOURCE, LY_AS_TPM)); /* whose? */
+	call.vm = (struct ly_id){ { 1 } };
+	WANT(*refusal("spiffe://south/manager/m1", SOURCE, LY_AS_PLACE));
+}
+
 TEST(a_call_is_for_its_time_alone)
 {
 	begin();
