@@ -2,7 +2,8 @@
 /*
  * The PCRs of a guest's TPM, read by its home between two of the guest's
  * commands (agent/home/peek.c). A TPM says eight at a time, so it is asked
- * twice, and from the start again if the guest came in between.
+ * twice; the second question is due before anything else that waits, so no
+ * command of the guest's comes in between.
  *
  * Each question is an event of its own, after the commit of the one before:
  * a way to a TPM may lose what it has just said if it is asked anew before
@@ -18,14 +19,13 @@
 #define PCRS_N 16
 #define AT_ONCE 8
 #define PARTS (PCRS_N / AT_ONCE)
-#define TRIES 8 /* a guest that comes in between that often is busy */
 
 struct peek {
 	ly_homes_placed *placed; /* NULL: the agent ends */
 	void *arg;
 	bool asked; /* the TPM is, for `part` */
-	unsigned part, tries;
-	uint64_t epoch, seq; /* as of the first part */
+	unsigned part;
+	uint64_t seq; /* as of the first part */
 	uint8_t pcrs[PCRS_N * 32];
 	bool odd; /* it said something else */
 };
@@ -120,10 +120,9 @@ ly_home_vpcrs_command(struct home *h, uint8_t *out, size_t size)
 {
 	struct peek *p = h->peek;
 
-	if (p->part == 0) {
-		p->epoch = h->core.rec.epoch;
+	if (p->part == 0)
 		p->seq = h->core.seq;
-	}
+	assert(p->seq == h->core.seq);
 	return put_command(p->part, out, size);
 }
 
@@ -135,17 +134,6 @@ ly_home_vpcrs_heard(struct home *h, const uint8_t *body, size_t len)
 	if (p && p->asked)
 		p->odd |= !get_values(body, len, p->part,
 		    p->pcrs + p->part * AT_ONCE * 32);
-}
-
-static void
-next_part(struct home *h, struct peek *p)
-{
-	p->part++;
-	if (p->epoch == h->core.rec.epoch && p->seq == h->core.seq)
-		return;
-	p->part = 0;
-	if (++p->tries == TRIES)
-		end(h, LY_BUSY, NULL, "its guest keeps its TPM busy");
 }
 
 void
@@ -162,7 +150,7 @@ ly_home_vpcrs_over(struct home *h, enum ly_rc rc)
 	else if (p->odd)
 		end(h, LY_OUTSIDE, NULL, "its TPM does not tell its PCRs");
 	else
-		next_part(h, p);
+		p->part++;
 }
 
 bool
