@@ -276,6 +276,7 @@ static const struct ly_field sitehost[] = {
 	LY_UINT(struct ly_sitehost, up),
 	LY_BELOW(struct ly_sitehost, standing, LY_STANDINGS),
 	LY_TEXT(struct ly_sitehost, class_),
+	LY_TEXT(struct ly_sitehost, differs),
 };
 static const struct ly_field head_told[] = {
 	LY_TEXT(struct ly_head_told, site),

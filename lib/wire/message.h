@@ -529,6 +529,7 @@ struct ly_sitehost {
 	uint8_t up;
 	uint8_t standing;	  /* enum ly_standing */
 	char class_[LY_NAME_MAX]; /* of hosts; empty unless enrolled */
+	char differs[LY_WHY_MAX]; /* UNAPPROVED: from what is approved */
 };
 
 /* Manager to manager: the head of `site`'s permanent record, a signed struct

@@ -25,6 +25,20 @@ standing(const struct ly_enrolling *en)
 	return en->unapproved ? LY_STANDING_UNAPPROVED : LY_STANDING_GOOD;
 }
 
+/* The appraisal's text, without the words that every reader has by then. */
+static void
+note_state(struct ly_enrolling *en, const struct ly_enrol_row *row)
+{
+	static const char *const heads[] = { "host: ", "state: " };
+	const char *at = row->unapproved ? row->state : "";
+
+	for (size_t i = 0; i < LY_COUNT(heads); i++)
+		if (strncmp(at, heads[i], strlen(heads[i])) == 0)
+			at += strlen(heads[i]);
+	en->unapproved = row->unapproved;
+	ly_copy(en->differs, sizeof(en->differs), at);
+}
+
 static void
 show(struct ly_enrolling *en)
 {
@@ -32,9 +46,11 @@ show(struct ly_enrolling *en)
 	uint8_t now = standing(en);
 	const char *class = now == LY_STANDING_NONE ? "" : en->class_;
 
-	if (h->standing == now && strcmp(h->class_, class) == 0)
+	if (h->standing == now && strcmp(h->class_, class) == 0 &&
+	    strcmp(h->differs, en->differs) == 0)
 		return;
 	h->standing = now;
+	ly_copy(h->differs, sizeof(h->differs), en->differs);
 	ly_copy(h->class_, sizeof(h->class_), class);
 	ly_log(LY_NOTICE, "enrol", "%s: %s", h->at.name,
 	    ly_enrol_word(en->m, h));
@@ -205,7 +221,7 @@ issue(struct ly_enrolling *en)
 
 	ev.verdict = ly_try_issue(en, &ev.ends);
 	if (ev.verdict == LY_VERDICT_GOOD) {
-		en->unapproved = en->try->row.unapproved;
+		note_state(en, &en->try->row);
 		ly_copy(en->class_, sizeof(en->class_), en->try->row.class_);
 	}
 	feed(en, ev);
@@ -403,7 +419,8 @@ on_row(void *arg, const void *row_, struct ly_why *why)
 		return ly_fail(why, LY_OUTSIDE, "out of memory");
 	ly_enrolment_init(&en->core, row->failures, row->issued, row->ends,
 	    ly_now_s());
-	en->unapproved = row->unapproved;
+	note_state(en, row);
+	ly_copy(h->differs, sizeof(h->differs), en->differs);
 	ly_copy(en->class_, sizeof(en->class_), row->class_);
 	ly_copy(en->why.text, sizeof(en->why.text), row->why);
 	h->standing = standing(en);

@@ -15,6 +15,7 @@ struct ly_enrolling {
 	struct ly_enrolment core;
 	bool renewal;		  /* of the attempt under way */
 	bool unapproved;	  /* as its row says */
+	char differs[LY_WHY_MAX]; /* how its state does, if it is unapproved */
 	char class_[LY_NAME_MAX]; /* that it was certified for */
 	uint32_t req;		  /* that is asked; 0: none */
 	struct ly_enrolment_event news[NEWS_MAX];

@@ -59,7 +59,6 @@ put_row(const struct ly_enrol_row *row, json_t *o)
 	put(o, "ak", row->ak_name);
 	put(o, "sk", row->sk_name);
 	put(o, "hk", row->hk);
-	put(o, "unapproved", row->state);
 	put(o, "event_log", row->log);
 	put(o, "certificate", row->certificate);
 	put(o, "ak_certificate", row->ak_certificate);
@@ -87,6 +86,7 @@ ly_enrol_view(struct ly_manager *m, const struct ly_host *h, json_t *o)
 
 	json_object_set_new(o, "enrolled", json_string(ly_enrol_word(m, h)));
 	put(o, "class", h->class_);
+	put(o, "unapproved", h->differs);
 	if (strcmp(h->at.site, m->conf.site) == 0 &&
 	    ly_store_get(m->store, LY_ROW_HOST, h->at.name, &host, NULL) ==
 		LY_OK) {

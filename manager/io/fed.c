@@ -57,6 +57,7 @@ tell_host(struct ly_fed *f, const struct ly_host *h)
 	ly_copy(s.host, sizeof(s.host), h->at.name);
 	ly_copy(s.address, sizeof(s.address), h->address);
 	ly_copy(s.class_, sizeof(s.class_), h->class_);
+	ly_copy(s.differs, sizeof(s.differs), h->differs);
 	ly_conn_send(f->conn, LY_SITEHOST, &s);
 }
 
@@ -221,6 +222,7 @@ on_sitehost(struct ly_manager *m, const char *site, const struct ly_sitehost *s)
 	was = h->up;
 	ly_copy(h->address, sizeof(h->address), s->address);
 	ly_copy(h->class_, sizeof(h->class_), s->class_);
+	ly_copy(h->differs, sizeof(h->differs), s->differs);
 	h->standing = s->standing;
 	h->up = s->up != 0;
 	if (was == h->up)

@@ -33,6 +33,10 @@ ly_judge_standing(struct ly_manager *m, const char *side,
 	if (h->revoked)
 		return ly_fail(why, LY_REFUSED, "attest: %s %s was revoked",
 		    side, ly_place_text(&h->at, at));
+	if (h->standing == LY_STANDING_UNAPPROVED && h->differs[0])
+		return ly_fail(why, LY_REFUSED, "attest: %s %s %s: %s", side,
+		    ly_place_text(&h->at, at), ly_standing_text(h->standing),
+		    h->differs);
 	if (h->standing != LY_STANDING_GOOD)
 		return ly_fail(why, LY_REFUSED, "attest: %s %s %s%s", side,
 		    ly_place_text(&h->at, at), ly_standing_text(h->standing),

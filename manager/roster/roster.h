@@ -38,6 +38,7 @@ struct ly_host {
 	uint64_t revoked;	   /* since then, seconds; 0: it is not */
 	uint8_t standing;	   /* enum ly_standing */
 	char class_[LY_NAME_MAX];  /* as it was enrolled; empty: it is not */
+	char differs[LY_WHY_MAX];  /* its state, from what is approved */
 	void *conn;	 /* the shell's; NULL for hosts of other sites */
 	void *enrolling; /* the shell's: how it proves itself; or NULL */
 };

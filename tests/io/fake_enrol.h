@@ -37,7 +37,8 @@ struct fake_tpm {
 	size_t csr_len, spare_len, cert_len;
 	enum spoil spoil;
 	unsigned asked[LY_ENROL_STEPS];
-	bool deaf; /* does not answer */
+	bool deaf;	     /* does not answer */
+	struct ly_bytes log; /* of its boot */
 
 	/* Of the attempt. */
 	uint8_t keys[16384];
@@ -351,6 +352,7 @@ fake_prove(int f, const struct ly_enrol *m, struct ly_done *d)
 	ly_enrol_transcript((struct ly_bytes){ t->keys, t->keys_len }, m->data,
 	    m->nonce, x.over);
 	fake_quote(&t->chip, &x, &fe);
+	fe.ev.log = t->log;
 	ly_hmac(secret, 32, x.over, 32, p.hmac);
 	if (t->spoil == SPOIL_BARE)
 		memcpy(p.hmac, secret, 32);
@@ -398,6 +400,7 @@ fake_renew(int f, const struct ly_enrol *m, struct ly_done *d)
 
 	context_of(f, &x, LY_QUOTE_RENEW, m->nonce);
 	fake_quote(&tpms[f].chip, &x, &fe);
+	fe.ev.log = tpms[f].log;
 	d->data = (struct ly_bytes){ packed,
 		fake_pack(&fe.ev, packed, sizeof(packed)) };
 }

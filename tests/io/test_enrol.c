@@ -6,6 +6,7 @@
  */
 #include "tests/io/fake_enrol.h"
 #include "tests/unit/approved_scene.h"
+#include "tests/unit/eventlog_gen.h"
 
 #define FOREVER 28800
 
@@ -434,36 +435,72 @@ TEST(three_failed_proofs_freeze_a_host_until_it_is_unfrozen)
 
 /* ---- approved states ---- */
 
-TEST(a_state_that_is_not_approved_is_enrolled_and_marked)
+static struct authority pol;
+
+static void
+pin_policy_key(void)
 {
-	static struct authority pol;
-	static struct list list;
-	static char line[2 * LY_APPROVED_MAX + 64];
-	static const uint8_t zeros[LY_PCRS_N][32];
-	struct fake_tpm *t = enrolled(N1);
-	char pem[512] = "";
-	uint8_t spki[LY_SPKI_P256];
-	EVP_PKEY *key;
 	BIO *bio = BIO_new(BIO_s_mem());
+	EVP_PKEY *key;
+	char pem[512] = "";
 
 	authority_make(&pol, 1);
-	ly_spki_of(&pol.key, spki);
 	key = key_of(&pol.key);
 	WANT(PEM_write_bio_PUBKEY(bio, key));
 	WANT(BIO_read(bio, pem, sizeof(pem) - 1) > 0);
 	write_text(site_path("north/trust/north.policy.pem"), pem);
-	list_start(&list, "north", 1, 7);
-	list_add_of(&list, "rack-a", "as it is", LY_SEALED_PCRS, zeros);
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+}
+
+/* List `serial`, generation 7: one state of class rack-a. */
+static void
+push_state(uint64_t serial, const uint8_t pcr[LY_PCRS_N][32],
+    struct ly_bytes log)
+{
+	static struct list list;
+	static char line[2 * LY_APPROVED_MAX + 64];
+	struct ly_approved_entry *e;
+
+	list_start(&list, "north", serial, 7);
+	e = list_add_of(&list, "rack-a", "as it is", LY_SEALED_PCRS, pcr);
+	if (log.len)
+		ly_sha256(log.at, log.len, e->log);
 	(void)sign_list(&list, &pol);
 	ly_copy(line, sizeof(line), "{\"do\":\"policy.push\",\"list\":\"");
 	ly_hex(list.bytes, list.len, line + strlen(line));
 	strcat(line, "\"}");
+	want_ok(NORTH, line);
+}
+
+static void
+until_approved(int f)
+{
+	for (int i = 0; i < 300 && papers(f).approval != 7; i++)
+		turn(10);
+	WANT_INT(papers(f).approval, 7);
+}
+
+/* It boots, and proves what it is in. */
+static void
+boots(int f, const struct gen *g)
+{
+	memcpy(tpms[f].chip.pcr, g->pcr, sizeof(g->pcr));
+	tpms[f].log = gen_log(g);
+	new_hk(f);
+	enrolls(f);
+}
+
+TEST(a_state_that_is_not_approved_is_enrolled_and_marked)
+{
+	static const uint8_t zeros[LY_PCRS_N][32];
+	struct fake_tpm *t = enrolled(N1);
+
+	pin_policy_key();
 	set(N1, "class", "rack-a");
 	enrolls(N1);
-	want_ok(NORTH, line);
-	for (int i = 0; i < 300 && papers(N1).approval != 7; i++)
-		turn(10);
-	WANT_INT(papers(N1).approval, 7);
+	push_state(1, zeros, (struct ly_bytes){ NULL, 0 });
+	until_approved(N1);
 	memset(t->chip.pcr[4], 0xbd, 32);
 	new_hk(N1);
 	enrolls(N1);
@@ -476,8 +513,49 @@ TEST(a_state_that_is_not_approved_is_enrolled_and_marked)
 	new_hk(N1);
 	enrolls(N1);
 	is(N1, "enrolled", "enrolled");
-	EVP_PKEY_free(key);
-	BIO_free(bio);
+}
+
+/* What the south's manager knows of n1. */
+static void
+other_site_says(const char *want)
+{
+	bool good = false;
+
+	for (int i = 0; i < 300 && !good; i++) {
+		json_t *a = ask(SOUTH,
+		    "{\"do\":\"host.show\",\"host\":\"north/n1\"}");
+
+		good = strstr(text(a, "unapproved"), want);
+		json_decref(a);
+		turn(10);
+	}
+	WANT(good);
+}
+
+TEST(a_boot_that_is_not_approved_is_told_by_its_event)
+{
+	static const uint8_t zeros[LY_PCRS_N][32];
+	static struct gen good, evil;
+	struct fake_tpm *t = enrolled(N1);
+
+	gen_start(&good, 2);
+	gen_boot(&good, "\\EFI\\debian\\grubx64.efi", "1");
+	gen_start(&evil, 2);
+	gen_boot(&evil, "\\EFI\\debian\\evil.efi", "1");
+	boots(N1, &good);
+	want_ok(NORTH, "{\"do\":\"policy.host\",\"host\":\"n1\"}");
+	push_state(2, (const uint8_t(*)[32])good.pcr, gen_log(&good));
+	until_approved(N1);
+	boots(N1, &evil);
+	is(N1, "enrolled", "unapproved");
+	is(N1, "unapproved",
+	    "PCR 4: event 7 (EV_EFI_BOOT_SERVICES_APPLICATION,"
+	    " \\EFI\\debian\\evil.efi) is not in the approved log");
+	other_site_says("\\EFI\\debian\\evil.efi) is not in the approved log");
+	memset(t->chip.pcr, 0, sizeof(t->chip.pcr));
+	t->log.len = 0;
+	push_state(3, zeros, t->log);
+	until_approved(N1);
 }
 
 /* ---- time ---- */
