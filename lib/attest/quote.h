@@ -56,8 +56,13 @@ struct ly_quote_want {
  * Every check of a piece of evidence that stands in the evidence itself: a
  * quote made by a TPM; qualifying data that of its type and context; the
  * signature that of `ak`; the PCRs exactly those required, and their digest
- * that of the values reported; the clock safe; no boot between. LY_REFUSED (or
- * LY_MALFORMED) says which failed. `out` may be NULL.
+ * that of the values reported; no boot between. LY_REFUSED (or LY_MALFORMED)
+ * says which failed. `out` may be NULL.
+ *
+ * clockInfo.safe is not among them. After a power cut a TPM says for up to 70
+ * minutes that its Clock may have gone back (part 1, Timing Components), and nothing here
+ * is held against that Clock: nonces tell old from new, the counts tell boots.
+ * A site must not wait so long for its hosts on the very day that it lost power.
  */
 LY_MUST enum ly_rc ly_quote_check(const struct ly_evidence *ev,
     const struct ly_quote_want *want, struct ly_attest *out,
