@@ -10,8 +10,14 @@
 #	lab_peers north south		they trust and dial one another
 #	lab_host north a [CHIPS]	certificate, chips (1), agent
 #	lab_cli north vm list		lanyard, talking to that site
+#	lab_approve north a b		what these hosts booted is a good state
 #
 # Everything started is stopped by pid at exit. Ports are of the loopback.
+# LAB_ATTEST=1 makes sites that believe hosts only by their TPM: a policy key
+# apart from the manager ($LAB/SITE.policy.key), chips with a certificate of
+# their maker, hosts in the inventory, and firmware that measures what it boots.
+# LAB_KERNEL=NAME is what hosts added after it is set boot.
+# LAB_STRANGER=1: hosts added after it is set are in no inventory.
 # LAB_AGENT=LINES goes into [agent] of every host added after it is set.
 # LAB_CHIP=socket: lets an agent reach its chips by itself, so that an answer
 # outlives it (the default is a TCTI of tpm2-tss).
@@ -189,13 +195,27 @@ lab_site() {
 	socket = $LAB/$1/manager.sock
 	attest = $([ -n "${LAB_ATTEST:-}" ] && echo yes || echo no)
 	CONF
+	[ -z "${LAB_ATTEST:-}" ] || lab_site_attested "$1"
 	LAB_SITES="$LAB_SITES $1"
+}
+
+# Its policy key is not in the manager's state: that has its public half alone.
+lab_site_attested() {
+	lab_maker
+	"$BUILD/lanyard" policy init --key "$LAB/$1.policy.key" \
+		--out "$LAB/$1/state/trust/$1.policy.pem" >"$LAB/$1/policy.txt" ||
+		lab_die "policy init $1"
+	echo "vendor_roots = $LAB/maker/roots" >>"$LAB/$1/manager.conf"
 }
 
 # lab_peers A B: each has the other's CA and address; starts both managers.
 lab_peers() {
 	cp "$LAB/$1/state/ca.pem" "$LAB/$2/state/trust/$1.pem"
 	cp "$LAB/$2/state/ca.pem" "$LAB/$1/state/trust/$2.pem"
+	if [ -n "${LAB_ATTEST:-}" ]; then
+		cp "$LAB/$1/state/trust/$1.policy.pem" "$LAB/$2/state/trust"
+		cp "$LAB/$2/state/trust/$2.policy.pem" "$LAB/$1/state/trust"
+	fi
 	printf '[peer %s]\naddress = %s\n' "$2" "$(cat "$LAB/$2/address")" \
 		>>"$LAB/$1/manager.conf"
 	printf '[peer %s]\naddress = %s\n' "$1" "$(cat "$LAB/$1/address")" \
@@ -214,6 +234,95 @@ lab_chip() {
 	lab_wait 10 "chip $2 of $1" [ -S "$LAB/$1/chip$2.sock" ]
 }
 
+# Who makes this lab's chips: a CA of its own, whose roots managers are told.
+lab_maker() {
+	[ ! -d "$LAB/maker" ] || return 0
+	mkdir -p "$LAB/maker/ca" "$LAB/maker/roots" "$LAB/maker/first"
+	cat >"$LAB/maker/localca.conf" <<-CONF
+	statedir = $LAB/maker/ca
+	signingkey = $LAB/maker/ca/signkey.pem
+	issuercert = $LAB/maker/ca/issuercert.pem
+	certserial = $LAB/maker/ca/certserial
+	CONF
+	cat >"$LAB/maker/localca.options" <<-CONF
+	--platform-manufacturer lanyard-lab
+	--platform-version 1
+	--platform-model lab
+	CONF
+	cat >"$LAB/maker/setup.conf" <<-CONF
+	create_certs_tool = /usr/bin/swtpm_localca
+	create_certs_tool_config = $LAB/maker/localca.conf
+	create_certs_tool_options = $LAB/maker/localca.options
+	CONF
+	lab_make_chip first # the first makes the CA
+	cp "$LAB"/maker/ca/*cert.pem "$LAB/maker/roots"
+}
+
+# lab_make_chip DIR: below the maker's, with a certificate in it and beside it.
+lab_make_chip() {
+	mkdir -p "$LAB/maker/$1"
+	swtpm_setup --tpm2 --tpmstate "$LAB/maker/$1" --createek --create-ek-cert \
+		--write-ek-cert-files "$LAB/maker/$1" \
+		--config "$LAB/maker/setup.conf" >"$LAB/maker/$1.log" 2>&1 || {
+		cat "$LAB/maker/$1.log" >&2
+		lab_die "swtpm_setup"
+	}
+}
+
+# lab_le32 N, in hex
+lab_le32() {
+	printf '%08x' "$1" | sed 's/\(..\)\(..\)\(..\)\(..\)/\4\3\2\1/'
+}
+
+# lab_measure HOST PCR TYPE TEXT: as firmware does, into the TPM and the log.
+lab_measure() {
+	lab_digest=$(printf %s "$4" | sha256sum | cut -d ' ' -f 1)
+	printf '%s%s%s0b00%s%s%s' "$(lab_le32 "$2")" "$(lab_le32 "$3")" \
+		"$(lab_le32 1)" "$lab_digest" "$(lab_le32 ${#4})" \
+		"$(printf %s "$4" | od -An -v -tx1 | tr -d ' \n')" |
+		xxd -r -p >>"$LAB/$1/eventlog"
+	lab_tpm "$1" host tpm2_pcrextend "$2:sha256=$lab_digest" ||
+		lab_die "pcrextend $2 at $1"
+}
+
+# lab_boot HOST: firmware, boot loader and LAB_KERNEL are measured. The log
+# begins with the event that names its form (one bank, SHA-256).
+lab_boot() {
+	printf '%s%s%040d%s%s%s' "$(lab_le32 0)" "$(lab_le32 3)" 0 \
+		"$(lab_le32 33)" \
+		"$(printf 'Spec ID Event03' | od -An -v -tx1 | tr -d ' \n')00" \
+		"$(lab_le32 0)00020002$(lab_le32 1)0b00200000" |
+		xxd -r -p >"$LAB/$1/eventlog"
+	lab_measure "$1" 0 8 "lab firmware 1.0"
+	lab_measure "$1" 2 4 "no option ROM"
+	lab_measure "$1" 4 13 "${LAB_KERNEL:-linux-good}"
+	lab_measure "$1" 7 4 "secure boot is on"
+	lab_measure "$1" 11 13 "${LAB_KERNEL:-linux-good} initrd"
+}
+
+# Nothing is approved yet when the first host comes.
+lab_enrolled() {
+	lab_cli "$1" --json host show "$2" |
+		grep -q '"enrolled": *"\(enrolled\|unapproved\)"'
+}
+
+lab_good() {
+	lab_cli "$1" --json host show "$2" | grep -q '"enrolled": *"enrolled"'
+}
+
+# lab_approve SITE HOST...: by the site's policy key, which the manager has not.
+lab_approve() {
+	lab_site_=$1
+	shift
+	for lab_host_; do
+		lab_cli "$lab_site_" policy approve --class "${LAB_CLASS:-lab}" \
+			--from-host "$lab_host_" --key "$LAB/$lab_site_.policy.key" \
+			>>"$LAB/$lab_site_/policy.txt" &&
+			lab_wait 20 "approval of $lab_host_" \
+				lab_good "$lab_site_" "$lab_host_" || return 1
+	done
+}
+
 lab_agent_start() {
 	lab_spawn "agent-$1" "$BUILD/lanyard-agent" -c "$LAB/$1/agent.conf"
 }
@@ -228,8 +337,16 @@ lab_host() {
 	lab_port
 	lab_own=$LAB_PORT
 	lab_address "$lab_own"
+	lab_inventory=
+	if [ -n "${LAB_ATTEST:-}" ]; then
+		lab_make_chip "$2"
+		cp -r "$LAB/maker/$2" "$LAB/$2/chiphost"
+		[ -n "${LAB_STRANGER:-}" ] ||
+			lab_inventory="--class ${LAB_CLASS:-lab} --ek-cert $LAB/maker/$2/ek-rsa2048.crt"
+	fi
+	# shellcheck disable=SC2086
 	lab_cli "$1" host add "$2" --address "$LAB_ADDRESS" --out "$LAB/$2" \
-		>"$LAB/$2/add.txt" || lab_die "host add $2"
+		$lab_inventory >"$LAB/$2/add.txt" || lab_die "host add $2"
 	cat >"$LAB/$2/agent.conf" <<-CONF
 	[agent]
 	cert = $LAB/$2/host.pem
@@ -245,6 +362,10 @@ lab_host() {
 	CONF
 	# The host's own, which its firmware has started.
 	lab_chip "$2" host ,startup-clear || lab_die "host chip"
+	if [ -n "${LAB_ATTEST:-}" ]; then
+		lab_boot "$2"
+		echo "eventlog = $LAB/$2/eventlog" >>"$LAB/$2/agent.conf"
+	fi
 	lab_n=0
 	while [ $lab_n -lt "${3:-1}" ]; do
 		lab_chip "$2" $lab_n || lab_die "chip"
@@ -255,6 +376,11 @@ lab_host() {
 	lab_agent_start "$2"
 	lab_wait 20 "agent of $2" lab_up "$1" "$2" || {
 		cat "$LAB/agent-$2.log" >&2
+		exit 1
+	}
+	[ -z "${LAB_ATTEST:-}" ] || [ -n "${LAB_STRANGER:-}" ] ||
+		lab_wait 20 "enrolment of $2" lab_enrolled "$1" "$2" || {
+		cat "$LAB/agent-$2.log" "$LAB/manager-$1.log" >&2
 		exit 1
 	}
 }
