@@ -309,6 +309,7 @@ close_rest(void *arg)
 {
 	struct ly_agent *a = arg;
 
+	a->vms = NULL;
 	ly_distrust_end(a->distrust);
 	ly_chip_close(a->chip);
 	ly_keys_close(ly_take(a->keys));

@@ -41,7 +41,7 @@ static void
 on_unlocked(void *arg, const struct ly_id *mig)
 {
 	struct ly_agent *a = arg;
-	struct vm *vm = ly_vm_of_mig(a->vms, mig);
+	struct vm *vm = a->vms ? ly_vm_of_mig(a->vms, mig) : NULL;
 	struct ly_dest_params p = { .net = a->net };
 	struct ly_lanes_params lanes;
 	struct ly_why why;
@@ -166,7 +166,7 @@ ly_vm_keys_end(struct ly_vms *vms, const struct ly_id *mig, const char *why)
 
 /* Who waits for what the keys tell; the VM may be gone by then. */
 struct waiting {
-	struct ly_vms *vms;
+	struct ly_agent *agent;
 	struct ly_id mig;
 	struct ly_done done;
 };
@@ -178,7 +178,7 @@ waiting_new(struct ly_vms *vms, const struct ly_id *mig)
 
 	if (!w)
 		abort();
-	w->vms = vms;
+	w->agent = vms->agent;
 	w->mig = *mig;
 	return w;
 }
@@ -187,7 +187,8 @@ static void
 on_sealed(void *arg, enum ly_rc rc, const char *why, const struct ly_seal *seal)
 {
 	struct waiting *w = arg;
-	struct vm *vm = ly_vm_of_mig(w->vms, &w->mig);
+	struct ly_vms *vms = w->agent->vms; /* NULL: the agent ends */
+	struct vm *vm = vms ? ly_vm_of_mig(vms, &w->mig) : NULL;
 
 	free(w);
 	if (vm && vm->source)
@@ -230,7 +231,7 @@ on_proof(void *arg, enum ly_rc rc, const char *why, struct ly_bytes proof)
 		    why);
 	w->done.data = proof;
 	if (rc != LY_BUSY) /* else somebody else asks by now */
-		ly_control_answer(w->vms->agent->control, &w->done);
+		ly_control_answer(w->agent->control, &w->done);
 	free(w);
 }
 
