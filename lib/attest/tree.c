@@ -4,30 +4,24 @@
 enum { LEAF = 0, LANE = 1, STREAM = 2 };
 
 void
-ly_tree_leaf_begin(struct ly_hash *h, uint8_t lane, uint64_t index,
-    uint32_t len)
-{
-	uint8_t head[14];
-	struct ly_wr w = ly_wr_over(head, sizeof(head));
-
-	ly_wr_u8(&w, LEAF);
-	ly_wr_u8(&w, lane);
-	ly_wr_u64(&w, index);
-	ly_wr_u32(&w, len);
-	ly_hash_start(h);
-	ly_hash_add(h, head, ly_wr_len(&w));
-}
-
-void
 ly_tree_leaf(uint8_t lane, uint64_t index, const void *data, size_t len,
     uint8_t out[32])
 {
-	struct ly_hash h;
+	uint8_t node[78];
+	uint8_t *left = node + 14, *right = node + 46;
+	const uint8_t *at = data;
+	struct ly_wr w = ly_wr_over(node, sizeof(node));
+	size_t half = len / 2;
 
 	assert(len <= LY_TREE_CHUNK);
-	ly_tree_leaf_begin(&h, lane, index, (uint32_t)len);
-	ly_hash_add(&h, data, len);
-	ly_hash_end(&h, out);
+	ly_wr_u8(&w, LEAF);
+	ly_wr_u8(&w, lane);
+	ly_wr_u64(&w, index);
+	ly_wr_u32(&w, (uint32_t)len);
+	ly_sha256_pair(at, at + half, half, left, right);
+	if (len % 2) /* one is a byte longer */
+		ly_sha256(at + half, half + 1, right);
+	ly_sha256(node, sizeof(node), out);
 }
 
 void

@@ -3,10 +3,12 @@
  * The digest of a stream that goes over several lanes: a tree, so that each
  * lane's part can be hashed by a thread of its own.
  *
- *	leaf   = SHA-256(00 | u8 lane | u64 index | u32 length | data)
+ *	leaf   = SHA-256(00 | u8 lane | u64 index | u32 length |
+ *		 SHA-256(first half of data) | SHA-256(second half))
  *	root_i = SHA-256(01 | u8 lane | leaves of lane i in order | u64 bytes)
  *	R      = SHA-256(02 | mig | u8 lanes | root_0 | ... )
  *
+ * The first half is length / 2 bytes, rounded down; both are hashed at once.
  * `index` is the chunk's number in the whole stream, from 0. So R says what
  * came, in which order, on which lane, and that it is all: a chunk left out,
  * doubled, cut or on another lane gives another R. In one lane the index only
@@ -24,10 +26,6 @@
 /* A whole chunk; any thread. */
 void ly_tree_leaf(uint8_t lane, uint64_t index, const void *data, size_t len,
     uint8_t out[32]);
-/* Or in pieces: begin, ly_hash_add() `len` bytes in all, ly_hash_end(). */
-void ly_tree_leaf_begin(struct ly_hash *h, uint8_t lane, uint64_t index,
-    uint32_t len);
-
 /* One lane. A plain value, nothing to free. */
 struct ly_tree_lane {
 	struct ly_hash leaves;

@@ -22,6 +22,10 @@
 /* ---- digests, MACs, randomness ---- */
 
 void ly_sha256(const void *buf, size_t len, uint8_t out[32]);
+/* Of two messages of one length; on one core more than half as fast again as
+ * one after the other. */
+void ly_sha256_pair(const void *a, const void *b, size_t len, uint8_t out_a[32],
+    uint8_t out_b[32]);
 /* Of `n` pieces, one after the other, nothing between them. */
 void ly_sha256_of(const struct ly_bytes *pieces, size_t n, uint8_t out[32]);
 void ly_hmac(const uint8_t *key, size_t key_len, const void *buf, size_t len,

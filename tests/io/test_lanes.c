@@ -18,11 +18,11 @@ TEST(a_stream_arrives_in_order_over_any_number_of_lanes)
 	}
 }
 
-/* By the definition alone: SHA-256(00 | lane | index | length | data), and so
- * on up. */
+/* By the definition alone: SHA-256(00 | lane | index | length | left | right),
+ * and so on up. */
 TEST(the_root_is_that_of_the_definition)
 {
-	static uint8_t buf[14 + MIB];
+	static uint8_t buf[MIB];
 	struct ly_hash lane[2];
 	uint8_t leaf[32], root[32], bytes[2][8] = { { 0 } };
 	struct ly_lanes_sum sum;
@@ -36,15 +36,18 @@ TEST(the_root_is_that_of_the_definition)
 	}
 	for (unsigned c = 0; c < 3; c++) {
 		uint32_t len = c < 2 ? MIB : 10;
-		struct ly_wr w = ly_wr_over(buf, sizeof(buf));
+		uint8_t node[78];
+		struct ly_wr w = ly_wr_over(node, sizeof(node));
 
 		ly_wr_u8(&w, 0);
 		ly_wr_u8(&w, (uint8_t)(c % 2));
 		ly_wr_u64(&w, c);
 		ly_wr_u32(&w, len);
 		for (uint32_t i = 0; i < len; i++)
-			buf[14 + i] = pattern((uint64_t)c * MIB + i);
-		ly_sha256(buf, 14 + len, leaf);
+			buf[i] = pattern((uint64_t)c * MIB + i);
+		ly_sha256(buf, len / 2, node + 14);
+		ly_sha256(buf + len / 2, len / 2, node + 46);
+		ly_sha256(node, sizeof(node), leaf);
 		ly_hash_add(&lane[c % 2], leaf, 32);
 	}
 	ly_hash_start(&h);
