@@ -30,7 +30,9 @@ enum fake_spoil {
 	SPOIL_NO_PROOF,	   /* the end: none */
 	SPOIL_ROOT,	   /* ARRIVED is not SENT */
 	SPOIL_LATER_BOOT,  /* the quote over SENT: booted meanwhile */
+	SPOIL_LATER_STATE, /* the same: in another state meanwhile */
 	SPOIL_SIGNER,	   /* SENT by another host */
+	SPOIL_KEY,	   /* SENT by a key that it has not quoted */
 	SPOIL_NO_QUOTE,	   /* no quote over DESTROYED */
 	SPOIL_SEQ,	   /* DECIDED names another epoch */
 };
@@ -53,6 +55,7 @@ struct fake_tpm {
 	struct gen boot;
 	char pem[8192];
 	uint8_t hk[32];
+	struct ly_identity *other; /* the same name, another key */
 	enum fake_spoil spoil;
 	struct fake_papers p; /* of the newest migration */
 	unsigned calls;	      /* nonces seen */
@@ -135,7 +138,8 @@ make_evidence(const struct fake *f, const struct ly_context *x, bool log,
 	struct fake_chip *chip = &t->chip;
 	static struct gen boot;
 
-	boot_of(&boot, t->spoil != SPOIL_STATE);
+	boot_of(&boot,
+	    t->spoil != SPOIL_STATE && (log || t->spoil != SPOIL_LATER_STATE));
 	memcpy(chip->pcr, boot.pcr, sizeof(chip->pcr));
 	chip->reset_count = 7u + (t->spoil == SPOIL_BOOT);
 	if (t->spoil == SPOIL_LATER_BOOT && !log)
@@ -315,16 +319,16 @@ fake_answers_unlock(struct fake *f, const struct ly_keying *k,
 /* ---- the end ---- */
 
 static struct ly_bytes
-say_signed(struct fake *by, const struct ly_message *table, const void *in,
-    uint8_t *out, size_t size)
+say_signed(struct ly_identity *by, const struct ly_message *table,
+    const void *in, uint8_t *out, size_t size)
 {
 	uint8_t tagged[1024];
 	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
 
 	ly_message_put_tagged(table, in, &w);
 	assert(!w.bad);
-	SITE_OK(ly_sign(by->ids, table->type, tagged, ly_wr_len(&w), out, &size,
-	    &why));
+	SITE_OK(
+	    ly_sign(by, table->type, tagged, ly_wr_len(&w), out, &size, &why));
 	return (struct ly_bytes){ out, size };
 }
 
@@ -373,12 +377,14 @@ fake_proves(struct fake *f, const struct fake_vm *vm, struct ly_done *d)
 		return;
 	if (t->spoil == SPOIL_ROOT)
 		arrived.root[31] = 1;
-	proof.sent = say_signed(t->spoil == SPOIL_SIGNER ? dest : f,
+	proof.sent = say_signed(t->spoil == SPOIL_SIGNER ? dest->ids :
+		t->spoil == SPOIL_KEY			 ? t->other :
+							   f->ids,
 	    &ly_sent_message, &sent, one, sizeof(one));
-	proof.arrived = say_signed(dest, &ly_arrived_message, &arrived, two,
-	    sizeof(two));
-	proof.destroyed = say_signed(f, &ly_destroyed_message, &gone, three,
-	    sizeof(three));
+	proof.arrived = say_signed(dest->ids, &ly_arrived_message, &arrived,
+	    two, sizeof(two));
+	proof.destroyed = say_signed(f->ids, &ly_destroyed_message, &gone,
+	    three, sizeof(three));
 	proof.sent_evidence = quote_over(f, LY_QUOTE_SENT, sent.epoch,
 	    proof.sent, four, sizeof(four));
 	proof.destroyed_evidence = quote_over(f, LY_QUOTE_DESTROYED, gone.epoch,
@@ -401,7 +407,8 @@ fake_says_decided(struct fake *f, const struct fake_vm *vm, struct ly_done *d)
 		.seq = vm->seq };
 
 	ly_copy(said.holder, sizeof(said.holder), vm->holder);
-	d->data = say_signed(f, &ly_decided_message, &said, out, sizeof(out));
+	d->data = say_signed(f->ids, &ly_decided_message, &said, out,
+	    sizeof(out));
 }
 
 /* ---- for fake_agent.h ---- */
@@ -474,6 +481,9 @@ fake_enrol(struct fake *f, const char *site, const char *name, unsigned n)
 	memcpy(t->hk, key.spki, 32);
 	free(csr);
 	free(pem);
+	ly_print(file, sizeof(file), "%s-%s-other", site, name);
+	site_certify(file, site, host.id);
+	t->other = site_load(file, "trust");
 }
 
 #endif

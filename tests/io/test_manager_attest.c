@@ -184,6 +184,22 @@ TEST(what_is_known_of_a_host_refuses_it_before_anybody_is_asked)
 	}
 }
 
+TEST(a_site_whose_approved_states_have_not_come_gets_nothing)
+{
+	char pem[256], away[256];
+
+	scene();
+	ly_copy(pem, sizeof(pem), site_path("north/trust/south.policy.pem"));
+	ly_copy(away, sizeof(away), site_path("away.pem"));
+	kill_manager(NORTH);
+	WANT(rename(pem, away) == 0);
+	scene();
+	want_refused("attest: destination south/s1: this manager is without the"
+		     " policy key's approval");
+	kill_manager(NORTH);
+	WANT(rename(away, pem) == 0);
+}
+
 /* ---- the proof ---- */
 
 /* From its disk. */
@@ -208,7 +224,9 @@ TEST(a_migration_without_its_proof_is_committed_and_the_vm_quarantined)
 		{ SPOIL_NO_PROOF, "the source north/n1 gave no proof" },
 		{ SPOIL_ROOT, "what arrived is not what was sent" },
 		{ SPOIL_SIGNER, "SENT: signed by spiffe://south/host/s1" },
+		{ SPOIL_KEY, "SENT is signed by another key than" },
 		{ SPOIL_LATER_BOOT, "quote" },
+		{ SPOIL_LATER_STATE, "state has changed on the way" },
 		{ SPOIL_NO_QUOTE, "its quote is missing" },
 	};
 
@@ -300,6 +318,47 @@ TEST(a_manager_killed_while_the_destination_prepares_goes_on)
 TEST(a_manager_killed_while_the_key_is_made_goes_on)
 {
 	killed_at(N1, LY_KEY, 1);
+}
+
+/* As if all this had taken longer than a call is good for. */
+static void
+let_the_call_expire(const struct ly_id *mig)
+{
+	const struct ly_peer *self = ly_identity_self(mgr[NORTH]->ids);
+	struct ly_call call = tpms[S1].p.call;
+	uint8_t tagged[1536], object[LY_STATEMENT_MAX];
+	struct ly_wr w = ly_wr_over(tagged, sizeof(tagged));
+	size_t len = sizeof(object);
+
+	WANT(self->role == LY_ROLE_MANAGER);
+	call.expires = ly_now_s() - 1;
+	ly_message_put_tagged(&ly_call_message, &call, &w);
+	SITE_OK(ly_sign(mgr[NORTH]->ids, LY_TYPE_CALL, tagged, ly_wr_len(&w),
+	    object, &len, &why));
+	SITE_OK(ly_record_keep(mgr[NORTH], mig, "call",
+	    (struct ly_bytes){ object, len }, &why));
+}
+
+TEST(no_key_is_released_for_a_call_that_has_expired)
+{
+	struct ly_mig_row row;
+	struct ly_id id;
+
+	scene();
+	fakes[N1].mood[LY_KEY] = FAKE_LOSES;
+	id = begin_migration(S1);
+	UNTIL(fakes[N1].asked[LY_KEY] >= 1);
+	let_the_call_expire(&id);
+	kill_manager(NORTH);
+	fakes[N1].mood[LY_KEY] = FAKE_GOOD;
+	start_manager(NORTH);
+	row = ended(&id);
+	WANT_INT(row.state, LY_SAGA_ABORTED);
+	WANT(strstr(row.why,
+	    "import: destination south/s1: its call for"
+	    " evidence has expired"));
+	WANT_INT(fakes[S1].asked[LY_UNLOCK], 0);
+	WANT_INT(recorded(&id, LY_RECORD_KEY_RELEASED), 0);
 }
 
 TEST(a_manager_killed_while_the_key_is_imported_goes_on)
