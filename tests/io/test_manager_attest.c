@@ -259,6 +259,24 @@ TEST(a_migration_without_its_proof_is_committed_and_the_vm_quarantined)
 	}
 }
 
+TEST(the_quarantine_does_not_wait_for_the_homes_last_word)
+{
+	struct ly_id id;
+
+	scene();
+	tpms[N1].spoil = SPOIL_NO_PROOF;
+	id = begin_migration(S1);
+	UNTIL(fakes[N1].asked[LY_SHOW] >= 1);
+	fakes[N1].mood[LY_SHOW] = FAKE_LOSES;
+	UNTIL(row_of(&id).state == LY_SAGA_COMMITTED);
+	WANT(web1()->unproved);
+	kill_manager(NORTH);
+	scene();
+	WANT_INT(ended(&id).state, LY_SAGA_CLEANED);
+	WANT(web1()->unproved);
+	start_anew();
+}
+
 TEST(a_home_that_signs_something_else_is_an_alarm_and_no_more)
 {
 	unsigned long alarms;
