@@ -225,6 +225,8 @@ static const struct ly_cell show_cells[] = {
 	{ "migration", "migration", LY_CELL_TEXT },
 	{ "migrating", "migrating", LY_CELL_TEXT },
 	{ "why", "why", LY_CELL_TEXT },
+	{ "its PCRs may be", "vm_pcrs_rule", LY_CELL_TEXT },
+	{ "its PCRs", "vm_pcrs", LY_CELL_TEXT },
 	{ "memory", "definition.memory_mb", LY_CELL_MIB },
 	{ "cpus", "definition.cpus", LY_CELL_NUMBER },
 	{ "machine", "definition.machine", LY_CELL_TEXT },
@@ -310,6 +312,29 @@ run_remove(const struct ly_common *c, const void *args)
 	    "VM %s is removed; its TPM is free again", a->vm);
 }
 
+struct pcrs {
+	const char *vm, *rule, *digest;
+};
+
+static const struct ly_opt pcrs_rows[] = {
+	LY_OPERAND(struct pcrs, vm, "VM", LY_OPT_VM, "The VM's name or id"),
+	LY_VALUE(struct pcrs, rule, "--rule", "WORD", LY_OPT_WORD, true,
+	    "any, unchanged (since it moved last) or pinned"),
+	LY_VALUE(struct pcrs, digest, "--digest", "HEX", LY_OPT_WORD, false,
+	    "What is pinned; without it, what its TPM has shown last"),
+};
+
+static int
+run_pcrs(const struct ly_common *c, const void *args)
+{
+	const struct pcrs *a = args;
+
+	return ly_cli_do(c,
+	    ly_cli_request("vm.pcrs", "vm", a->vm, "rule", a->rule, "digest",
+		a->digest, (char *)NULL),
+	    "%s: the PCRs of its TPM may be: %s", a->vm, a->rule);
+}
+
 const struct ly_cli_verb ly_cli_vm_verbs[] = {
 	{ "vm add", add_rows, LY_COUNT(add_rows), sizeof(struct add), run_add,
 	    "Bind a new VM to its home's TPM",
@@ -322,6 +347,10 @@ const struct ly_cli_verb ly_cli_vm_verbs[] = {
 	    run_start, "Start a VM", NULL },
 	{ "vm stop", stop_rows, LY_COUNT(stop_rows), sizeof(struct one),
 	    run_stop, "Stop a VM", NULL },
+	{ "vm pcrs", pcrs_rows, LY_COUNT(pcrs_rows), sizeof(struct pcrs),
+	    run_pcrs, "Say what a VM's TPM has to show when it moves",
+	    "Held against what its home reads of PCR 0 to 15 at an attested "
+	    "migration; `lanyard vm show` and `lanyard attest` show it." },
 	{ "vm remove", one_rows, LY_COUNT(one_rows), sizeof(struct one),
 	    run_remove, "Forget a VM and free its TPM",
 	    "Refused while it runs." },

@@ -40,6 +40,7 @@ ly_api_verb ly_api_attest;
 ly_api_verb ly_api_audit, ly_api_audit_accept, ly_api_audit_receipt;
 
 /* ---- policy.c ---- */
-ly_api_verb ly_api_policy_show, ly_api_policy_host, ly_api_policy_push;
+ly_api_verb ly_api_policy_show, ly_api_policy_host, ly_api_policy_push,
+    ly_api_vm_pcrs;
 
 #endif

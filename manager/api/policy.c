@@ -2,6 +2,7 @@
 /* Approved states: what is in force, what a host is in, and a newer list. */
 #include "manager/api/call.h"
 #include "manager/io/policy.h"
+#include "manager/policy/appraise.h"
 
 #include <stdlib.h>
 
@@ -142,4 +143,67 @@ ly_api_policy_push(const struct ly_api_call *c)
 	    json_pack("{s:s, s:I, s:I, s:i}", "site", m->conf.site, "serial",
 		(json_int_t)list->serial, "generation",
 		(json_int_t)list->generation, "entries", (int)list->n));
+}
+
+/* ---- what a VM's own TPM has to show ---- */
+
+static enum ly_rc
+rule_of(const char *word, uint8_t *out, struct ly_why *why)
+{
+	for (unsigned i = 0; i < LY_VPCR_RULES; i++)
+		if (strcmp(word, ly_vpcr_rule_name(i)) == 0) {
+			*out = (uint8_t)i;
+			return LY_OK;
+		}
+	return ly_fail(why, LY_MALFORMED,
+	    "\"rule\" is any, unchanged or pinned");
+}
+
+/* Pinned is what is given, or what it has shown last. */
+static enum ly_rc
+set_rule(struct ly_vm *vm, uint8_t rule, const char *digest, struct ly_why *why)
+{
+	uint8_t vpcrs[32];
+
+	if (digest && rule != LY_VPCR_PINNED)
+		return ly_fail(why, LY_MALFORMED,
+		    "\"digest\" is for what is pinned");
+	if (digest && ly_unhex(digest, vpcrs, sizeof(vpcrs)) != LY_OK)
+		return ly_fail(why, LY_MALFORMED,
+		    "\"digest\" is a SHA-256 in hex");
+	if (rule == LY_VPCR_PINNED && !digest && !vm->vpcrs_known)
+		return ly_fail(why, LY_REFUSED,
+		    "the VM's TPM has shown nothing yet: give what it is to"
+		    " show");
+	if (digest) {
+		memcpy(vm->vpcrs, vpcrs, sizeof(vpcrs));
+		vm->vpcrs_known = true;
+	}
+	vm->vpcr_rule = rule;
+	return LY_OK;
+}
+
+void
+ly_api_vm_pcrs(const struct ly_api_call *c)
+{
+	struct ly_vm *vm = ly_api_vm(c);
+	struct ly_vm was;
+	struct ly_why why;
+	uint8_t rule = LY_VPCR_ANY;
+	enum ly_rc rc;
+
+	if (!vm)
+		return;
+	was = *vm;
+	rc = rule_of(ly_api_text(c->r, "rule"), &rule, &why);
+	if (rc == LY_OK)
+		rc = set_rule(vm, rule, ly_api_text(c->r, "digest"), &why);
+	if (rc == LY_OK)
+		rc = ly_vm_save(c->m, vm, NULL, "its PCRs", &why);
+	if (rc != LY_OK) {
+		*vm = was;
+		ly_api_no(c, rc, &why);
+		return;
+	}
+	ly_api_yes(c, ly_view_vm(c->m, vm));
 }

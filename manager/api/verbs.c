@@ -661,6 +661,7 @@ static ly_api_verb *const verbs[LY_VERBS] = {
 	[LY_DO_VM_START] = vm_start,
 	[LY_DO_VM_STOP] = vm_stop,
 	[LY_DO_VM_REMOVE] = vm_remove,
+	[LY_DO_VM_PCRS] = ly_api_vm_pcrs,
 	[LY_DO_MIGRATE] = migrate,
 	[LY_DO_MIGRATE_SHOW] = migrate_show,
 	[LY_DO_MIGRATE_CANCEL] = migrate_cancel,

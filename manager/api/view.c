@@ -2,6 +2,7 @@
 /* What callers are shown of hosts, VMs, migrations and the whole. */
 #include "manager/api/api.h"
 #include "manager/io/enrol.h"
+#include "manager/policy/appraise.h"
 
 static void
 put_text(json_t *o, const char *key, const char *text)
@@ -75,7 +76,7 @@ ly_view_vm(struct ly_manager *m, const struct ly_vm *vm)
 {
 	json_t *o = json_object();
 	const struct ly_move *mv = vm->saga;
-	char text[LY_VM_TEXT], id[LY_ID_TEXT];
+	char text[LY_VM_TEXT], id[LY_ID_TEXT], pcrs[65];
 
 	put_text(o, "vm", vm->name);
 	put_text(o, "id", ly_id_text(&vm->id, id));
@@ -87,6 +88,12 @@ ly_view_vm(struct ly_manager *m, const struct ly_vm *vm)
 	put_number(o, "commands", vm->seq);
 	if (vm->why[0])
 		put_text(o, "why", vm->why);
+	if (vm->vpcr_rule)
+		put_text(o, "vm_pcrs_rule", ly_vpcr_rule_name(vm->vpcr_rule));
+	if (vm->vpcrs_known) {
+		ly_hex(vm->vpcrs, sizeof(vm->vpcrs), pcrs);
+		put_text(o, "vm_pcrs", pcrs);
+	}
 	if (vm->unproved)
 		put_text(o, "quarantined",
 		    "it came by a migration that was not proved; start it anew"

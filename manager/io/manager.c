@@ -262,6 +262,9 @@ on_vm_row(void *arg, const void *row_, struct ly_why *why)
 	ly_place_set(&vm->at, row->at_site, row->at_host);
 	vm->lost = row->lost;
 	vm->unproved = row->unproved;
+	vm->vpcr_rule = row->vpcr_rule;
+	vm->vpcrs_known = ly_unhex(row->vpcrs, vm->vpcrs, sizeof(vm->vpcrs)) ==
+	    LY_OK;
 	vm->epoch = row->epoch;
 	return LY_OK;
 }

@@ -5,7 +5,6 @@
  * papers, and writes what it found into the permanent record.
  */
 #include "manager/io/move_in.h"
-
 #include "manager/policy/appraise.h"
 
 #include "lib/attest/blob.h"
@@ -199,15 +198,35 @@ appraise(struct ly_move *mv, struct hearing *h, struct ly_why *why)
 	struct ly_appraise_pair pair = {
 		.place = &h->judged[SOURCE].found.context,
 		.home = &h->judged[HOME].found.context,
-		.rule = LY_VPCR_ANY,
 	};
+	const struct ly_vm *vm = ly_roster_vm(&mv->m->roster, &mv->row.vm);
 	enum ly_rc rc = ly_move_called(mv, &h->call_paper, &h->call, why);
 
+	if (vm && vm->vpcrs_known) {
+		pair.rule = (enum ly_vpcr_rule)vm->vpcr_rule;
+		memcpy(pair.vpcrs, vm->vpcrs, sizeof(pair.vpcrs));
+	}
 	for (unsigned i = 0; i < PARTIES && rc == LY_OK; i++)
 		rc = hear(mv, h, i, why);
 	if (rc == LY_OK)
 		rc = ly_appraise_pair(&pair, why);
 	return rc == LY_OK ? same_policy(h, why) : rc;
+}
+
+/* What the VM's TPM has shown now is what it is held against next. It is in
+ * the record, too; a store that fails here only forgets. */
+static void
+note_vpcrs(struct ly_move *mv, const struct hearing *h)
+{
+	struct ly_vm *vm = ly_roster_vm(&mv->m->roster, &mv->row.vm);
+
+	if (!vm || (vm->vpcrs_known && vm->vpcr_rule == LY_VPCR_PINNED))
+		return;
+	memcpy(vm->vpcrs, h->judged[HOME].found.context.vpcrs,
+	    sizeof(vm->vpcrs));
+	vm->vpcrs_known = true;
+	if (ly_vm_save(mv->m, vm, NULL, NULL, NULL) != LY_OK)
+		vm->unsaved = true;
 }
 
 /* A decision that cannot be written down has not been made. */
@@ -222,8 +241,10 @@ ly_move_appraise(struct ly_move *mv)
 		rc = approve(mv, h, &why);
 	else if (rc != LY_OUTSIDE)
 		record_refusal(mv, why.text);
-	if (rc == LY_OK)
+	if (rc == LY_OK) {
+		note_vpcrs(mv, h);
 		return LY_MOVE_FIT;
+	}
 	if (rc == LY_OUTSIDE) {
 		ly_log(LY_WARNING, "migration", "%s: not decided yet: %s",
 		    mv->row.vm_name, why.text);

@@ -10,6 +10,7 @@
  * business, and --force his word that it is off.
  */
 #include "manager/io/manager.h"
+#include "manager/policy/appraise.h"
 
 #include <stdlib.h>
 
@@ -64,6 +65,9 @@ ly_vm_save(struct ly_manager *m, struct ly_vm *vm, const char *definition,
 	ly_copy(row.at_host, sizeof(row.at_host), vm->at.name);
 	row.lost = vm->lost;
 	row.unproved = vm->unproved;
+	row.vpcr_rule = vm->vpcr_rule;
+	if (vm->vpcrs_known)
+		ly_hex(vm->vpcrs, sizeof(vm->vpcrs), row.vpcrs);
 	row.epoch = vm->epoch;
 	rc = ly_store_put(m->store, LY_ROW_VM, &row, journal, why);
 	if (rc == LY_OK)
@@ -293,6 +297,8 @@ on_started(struct ly_manager *m, void *arg, const struct ly_done *d)
 	vm->epoch = ly_max(d->epoch, j->shown.epoch + 1);
 	vm->known = true;
 	vm->unproved = false; /* it has begun from its disk, not from memory */
+	if (vm->vpcr_rule != LY_VPCR_PINNED)
+		vm->vpcrs_known = false; /* and its TPM anew */
 	vm->state = LY_VM_RUNNING;
 	if (ly_vm_save(m, vm, NULL, "started", NULL) != LY_OK)
 		vm->unsaved = true; /* the home has it right; ours follows */

@@ -53,10 +53,13 @@ struct ly_vm {
 	struct ly_place home; /* for a guest only the site is known */
 	struct ly_place at;   /* where it runs, or ran last; may be empty */
 	uint64_t epoch, seq;
-	uint8_t state; /* enum ly_vmstate_kind, as `at` has it */
-	bool known;    /* `at` has said so since it was last connected */
-	bool lost;     /* its host was given up during a migration */
-	bool unproved; /* quarantined: it came by a migration that was not
+	uint8_t state;	   /* enum ly_vmstate_kind, as `at` has it */
+	bool known;	   /* `at` has said so since it was last connected */
+	bool lost;	   /* its host was given up during a migration */
+	uint8_t vpcr_rule; /* enum ly_vpcr_rule: what its TPM's PCRs may be */
+	bool vpcrs_known;
+	uint8_t vpcrs[32]; /* as appraised last, or pinned: SHA-256 of them */
+	bool unproved;	   /* quarantined: it came by a migration that was not
 			* proved, and has not been started anew since */
 	char why[LY_WHY_MAX];
 	void *saga;   /* the shell's: the migration in hand, or NULL */

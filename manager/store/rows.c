@@ -29,6 +29,8 @@ static const struct ly_field vm_fields[] = {
 	LY_UINT(struct ly_vm_row, epoch),
 	LY_TEXT(struct ly_vm_row, definition),
 	LY_UINT(struct ly_vm_row, unproved),
+	LY_BELOW(struct ly_vm_row, vpcr_rule, 3),
+	LY_TEXT(struct ly_vm_row, vpcrs),
 };
 static const struct ly_field mig_fields[] = {
 	LY_FIXED(struct ly_mig_row, id),

@@ -53,7 +53,9 @@ struct ly_vm_row {
 	char at_site[LY_NAME_MAX], at_host[LY_NAME_MAX];
 	uint8_t lost;
 	uint64_t epoch;
-	uint8_t unproved; /* since a migration whose proof was wrong */
+	uint8_t unproved;  /* since a migration whose proof was wrong */
+	uint8_t vpcr_rule; /* enum ly_vpcr_rule */
+	char vpcrs[65];	   /* hex; empty: not known */
 	char definition[LY_DEFINITION_MAX + 1]; /* JSON */
 };
 

@@ -58,6 +58,7 @@ struct fake_tpm {
 	struct ly_identity *other; /* the same name, another key */
 	enum fake_spoil spoil;
 	struct fake_papers p; /* of the newest migration */
+	uint8_t vpcrs;	      /* of the VM's TPM; 0: as ever */
 	unsigned calls;	      /* nonces seen */
 	unsigned releases;    /* good ones, all the same */
 	uint8_t release[LY_SIG_RAW];
@@ -120,7 +121,7 @@ context_of(const struct fake *f, const struct ly_call *c, uint8_t role)
 		memset(x.launch, 0x4c, 32);
 	if (role == LY_AS_HOME) {
 		x.seq = 6;
-		memset(x.vpcrs, 0x50, 32);
+		memset(x.vpcrs, t->vpcrs ? t->vpcrs : 0x50, 32);
 		memcpy(x.holder_hk, tpm_of(source)->hk, 32);
 		if (t->spoil == SPOIL_HOLDER)
 			x.holder_hk[0] ^= 1;

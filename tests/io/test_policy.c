@@ -273,6 +273,38 @@ TEST(a_host_that_has_not_shown_its_state_cannot_be_approved_by_it)
 	    "refused", "not a host of this site");
 }
 
+TEST(what_a_vms_tpm_has_to_show_is_said_by_the_operator)
+{
+	static const char sha[] = "\"digest\":\"" /* 64 digits */
+				  "00112233445566778899aabbccddeeff"
+				  "00112233445566778899aabbccddeeff\"}";
+	char line[256];
+	json_t *v;
+
+	begin();
+	web1();
+	want_no(NORTH, "{\"do\":\"vm.pcrs\",\"vm\":\"web1\",\"rule\":\"good\"}",
+	    "usage", "any, unchanged or pinned");
+	want_no(NORTH,
+	    "{\"do\":\"vm.pcrs\",\"vm\":\"web1\",\"rule\":\"pinned\"}",
+	    "refused", "has shown nothing yet");
+	want_no(NORTH,
+	    "{\"do\":\"vm.pcrs\",\"vm\":\"web1\",\"rule\":\"pinned\","
+	    "\"digest\":\"12\"}",
+	    "usage", "a SHA-256 in hex");
+	ly_print(line, sizeof(line),
+	    "{\"do\":\"vm.pcrs\",\"vm\":\"web1\",\"rule\":\"any\",%s", sha);
+	want_no(NORTH, line, "usage", "is for what is pinned");
+	ly_print(line, sizeof(line),
+	    "{\"do\":\"vm.pcrs\",\"vm\":\"web1\",\"rule\":\"pinned\",%s", sha);
+	want_ok(NORTH, line);
+	v = vm_of(NORTH, "web1");
+	WANT_STR(text(v, "vm_pcrs_rule"), "pinned");
+	WANT(strstr(sha, text(v, "vm_pcrs")));
+	json_decref(v);
+	want_ok(NORTH, "{\"do\":\"vm.pcrs\",\"vm\":\"web1\",\"rule\":\"any\"}");
+}
+
 /* ---- by the command line ---- */
 
 static char said_text[4096];
