@@ -214,6 +214,7 @@ perform(struct ly_move *mv, const struct ly_saga_todo *t,
 		moved(mv);
 		break;
 	case LY_SAGA_SLOW:
+		ly_move_doubt(mv);
 		ly_move_answer(mv);
 		break;
 	case LY_SAGA_REFUSE:

@@ -56,9 +56,8 @@ ly_move_unproved(const struct ly_move *mv)
 	    mv->row.proved != LY_PROVED_GOOD;
 }
 
-/* Not before the source has been heard, or was given up. */
-static void
-alarm_unproved(struct ly_move *mv)
+void
+ly_move_doubt(struct ly_move *mv)
 {
 	struct ly_record_event ev = event(mv, LY_RECORD_MIG_UNPROVED,
 	    mv->doubt);
@@ -88,7 +87,7 @@ ly_move_end(struct ly_move *mv)
 		return;
 	if (over ||
 	    (committed && !(mv->saga.rec.tell & (1u << LY_PARTY_SOURCE))))
-		alarm_unproved(mv);
+		ly_move_doubt(mv);
 	if (over)
 		note_key_gone(mv);
 }

@@ -92,6 +92,9 @@ LY_MUST enum ly_rc ly_move_decided(struct ly_move *mv, struct ly_bytes object,
 
 /* ---- move_end.c ---- */
 
+/* Raises the alarm, once, if it has committed and is not proved. Not before
+ * the source has been heard, or does not answer. */
+void ly_move_doubt(struct ly_move *mv);
 /* The saga has just moved on. */
 void ly_move_end(struct ly_move *mv);
 /* COPY or SETTLE of an attested one was answered. */

@@ -178,7 +178,7 @@ start_manager(int s)
 		.ticket_minutes = 10,
 		.cert_days = 30,
 		.crl_hours = 24,
-		.host_lost_seconds = 30,
+		.host_lost_seconds = 1,
 		.host_cert_seconds = 28800,
 		.attest = attest,
 		.lanes = 3,

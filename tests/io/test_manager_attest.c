@@ -277,6 +277,34 @@ TEST(the_quarantine_does_not_wait_for_the_homes_last_word)
 	start_anew();
 }
 
+/* It took its proof with it. */
+TEST(a_source_that_is_lost_after_the_switch_leaves_a_quarantined_vm)
+{
+	unsigned long alarms;
+	struct ly_id id;
+
+	scene();
+	WANT_INT(migrate(N2).state, LY_SAGA_CLEANED);
+	alarms = mgr[NORTH]->alarms_n;
+	fakes[N2].mood[LY_COPY] = FAKE_LOSES;
+	fakes[N2].asked[LY_COPY] = 0;
+	id = begin_migration(S1);
+	UNTIL(fakes[N2].asked[LY_COPY] >= 1);
+	fake_cut(&fakes[N2]);
+	UNTIL(row_of(&id).state == LY_SAGA_COMMITTED);
+	WANT(web1()->unproved);
+	for (int i = 0; i < 8000 && mgr[NORTH]->alarms_n == alarms; i++)
+		turn(2); /* so long it may take to answer */
+	WANT(alarmed(alarms,
+	    "quarantined: its migration is not proved: the"
+	    " source has proved nothing"));
+	fakes[N2].off = false;
+	WANT_INT(ended(&id).state, LY_SAGA_CLEANED);
+	WANT(web1()->unproved);
+	scene();
+	start_anew();
+}
+
 TEST(a_home_that_signs_something_else_is_an_alarm_and_no_more)
 {
 	unsigned long alarms;
