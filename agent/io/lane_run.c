@@ -110,10 +110,10 @@ give_turn(struct ly_lanes *l, bool eof)
 }
 
 static void
-count(struct ly_lanes *l, uint64_t *what, size_t n)
+count(struct ly_lanes *l, size_t n)
 {
 	pthread_mutex_lock(&l->lock);
-	*what += n;
+	l->bytes += n;
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -220,7 +220,6 @@ send_part(struct lane *w, size_t *from, size_t to, bool more,
 		rc = ly_off_send(w->off, w->chunk + *from, n,
 		    more || *from + n < to, why);
 		*from += n;
-		count(w->all, &w->all->sent, n);
 	}
 	return rc;
 }
@@ -349,7 +348,7 @@ write_part(struct lane *w, size_t *from, size_t to)
 			return false;
 		}
 		*from += (size_t)n;
-		count(l, &l->bytes, (size_t)n);
+		count(l, (size_t)n);
 	}
 	return true;
 }

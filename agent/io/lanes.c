@@ -549,20 +549,6 @@ ly_lanes_bytes(const struct ly_lanes *l)
 	return n;
 }
 
-uint64_t
-ly_lanes_queued(const struct ly_lanes *l)
-{
-	struct ly_lanes *all = (struct ly_lanes *)(uintptr_t)l;
-	uint64_t n;
-
-	pthread_mutex_lock(&all->lock);
-	n = all->bytes - all->sent;
-	pthread_mutex_unlock(&all->lock);
-	for (unsigned i = 0; i < l->n; i++)
-		n += l->lane[i].off ? ly_off_unheard(l->lane[i].off) : 0;
-	return n;
-}
-
 void
 ly_lanes_sum(const struct ly_lanes *l, struct ly_lanes_sum *out)
 {

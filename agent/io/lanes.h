@@ -101,8 +101,6 @@ void ly_lanes_pace(struct ly_lanes *l, uint64_t rate);
 void ly_lanes_most(struct ly_lanes *l, uint64_t bytes);
 /* Bytes that QEMU gave, or was given. */
 uint64_t ly_lanes_bytes(const struct ly_lanes *l);
-/* Bytes that QEMU gave and the destination's kernel has not heard. */
-uint64_t ly_lanes_queued(const struct ly_lanes *l);
 /* After on_end(). */
 void ly_lanes_sum(const struct ly_lanes *l, struct ly_lanes_sum *out);
 /* Cuts what stands, ends the threads and frees; no op comes any more. */

@@ -51,7 +51,7 @@ struct ly_lanes {
 	pthread_cond_t paced;
 	int qemu;      /* QEMU's socket; -1: not yet */
 	uint64_t next; /* the chunk whose turn it is there */
-	uint64_t bytes, sent;
+	uint64_t bytes;
 	uint64_t most;	/* that QEMU may give, for now */
 	uint64_t rate;	/* bytes a second, 0: any */
 	int64_t budget; /* of the rate; who has the turn spends it */

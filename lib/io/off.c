@@ -9,13 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define GATHER (LY_CHUNK_MAX + 16u * 1024)
@@ -324,12 +322,4 @@ ly_off_free(struct ly_off *o)
 	close(o->fd);
 	ly_wipe(o, sizeof(*o));
 	free(o);
-}
-
-size_t
-ly_off_unheard(const struct ly_off *o)
-{
-	int n = 0;
-
-	return ioctl(o->fd, SIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
 }

@@ -47,7 +47,5 @@ bool ly_off_wait(struct ly_off *o, unsigned wait_ms);
 void ly_off_cut(struct ly_off *o);
 /* No thread is in it. */
 void ly_off_free(struct ly_off *o);
-/* Bytes that were sent and the peer's kernel has not acknowledged. */
-size_t ly_off_unheard(const struct ly_off *o);
 
 #endif

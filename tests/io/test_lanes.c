@@ -117,7 +117,7 @@ TEST(a_qemu_that_does_not_read_stops_the_source_within_bounds)
 	}
 	/* One chunk a lane at both ends; the rest is the kernel's. */
 	WANT(stuck < 40 * (uint64_t)MIB);
-	WANT(ly_lanes_queued(src.lanes) > 0);
+	WANT(came < stuck);
 	dawdles = false;
 	want_whole();
 	over();
