@@ -7,8 +7,6 @@
 
 #define CERT_RSA 0x01c00002u /* NV indices of EK certificates */
 #define CERT_ECC 0x01c0000au
-/* How far a clock may run before it is kept (TPM 2.0 part 1, 36.3.2). */
-#define CLOCK_STEP_MS (1u << 22)
 #define NV_STEP 512 /* bytes at a time: every TPM can that */
 
 TSS(TPM2B_PUBLIC)
@@ -28,8 +26,7 @@ static const struct ly_chip_step making = { "making a key",
 		" that of its owner is not the one of vault_auth" } } };
 static const struct ly_chip_step reading = { "reading its certificate",
 	{ { 0 } } };
-static const struct ly_chip_step timing = { "reading and setting its clock",
-	{ { 0 } } };
+static const struct ly_chip_step timing = { "reading its clock", { { 0 } } };
 enum ly_rc
 ly_chip_broke(struct ly_chip_tpm *t, const struct ly_chip_step *step,
     TSS2_RC rc, struct ly_why *why)
@@ -266,26 +263,12 @@ read_cert(struct ly_chip_tpm *t, bool rsa, struct ly_chip_keys *out,
 
 /* ---- ready ---- */
 
-/* A machine that lost its power leaves the TPM in doubt whether its clock has
- * gone back, and no quote is believed while it is: up to an hour. Beyond what it
- * can have said before, it is sure again. */
-static TSS2_RC
-settle_clock(struct ly_chip_tpm *t, const TPMS_TIME_INFO *now)
-{
-	if (now->clockInfo.safe)
-		return TSS2_RC_SUCCESS;
-	return ASK(Esys_ClockSet(t->tss->esys, ESYS_TR_RH_OWNER, OWN, NONE,
-	    NONE, now->clockInfo.clock + CLOCK_STEP_MS));
-}
-
 static enum ly_rc
 read_clock(struct ly_chip_tpm *t, struct ly_chip_keys *out, struct ly_why *why)
 {
 	LY_AUTO(free_TPMS_TIME_INFO) TPMS_TIME_INFO *now = NULL;
 	TSS2_RC rc = ASK(Esys_ReadClock(t->tss->esys, NONE, NONE, NONE, &now));
 
-	if (rc == TSS2_RC_SUCCESS)
-		rc = settle_clock(t, now);
 	if (rc != TSS2_RC_SUCCESS)
 		return ly_chip_broke(t, &timing, rc, why);
 	out->resets = now->clockInfo.resetCount;

@@ -63,7 +63,7 @@ static const struct ly_conf_key keys[] = {
 	    LY_LEASE_MOST_MS, false, "10000",
 	    "How long a host may use a TPM of here unasked; 500 to 60000."),
 	AGENT(attest, LY_CONF_TEXT, false, NULL,
-	    "Prove by the vault's TPM what this host is; yes unless vault = none."),
+	    "Prove by the vault's TPM what this host is; yes if no VM has that."),
 	AGENT(eventlog, LY_CONF_PATH, false, NULL,
 	    "Event log of the firmware; the kernel's, if it can be read."),
 	AGENT(vault, LY_CONF_TEXT, false, "device:/dev/tpmrm0",
@@ -209,24 +209,60 @@ vault_apart(const struct ly_agent_conf *conf, struct ly_why *why)
 	return LY_OK;
 }
 
+/* N of "device:/dev/tpmN" and "device:/dev/tpmrmN"; -1: of anything else. */
+static int
+chip_number(const char *tcti)
+{
+	int n = -1, end = 0;
+
+	if (sscanf(tcti, "device:/dev/tpm%d%n", &n, &end) == 1 && !tcti[end])
+		return n;
+	if (sscanf(tcti, "device:/dev/tpmrm%d%n", &n, &end) == 1 && !tcti[end])
+		return n;
+	return -1;
+}
+
+/* The VM that has our chip extends its PCRs and may use its keys: what that
+ * chip says of its host is what the guest likes. */
+static const struct ly_agent_tpm *
+shared_chip(const struct ly_agent_conf *conf)
+{
+	int ours = chip_number(conf->vault);
+
+	for (size_t i = 0; i < conf->tpms_n; i++) {
+		int theirs = chip_number(conf->tpms[i].tcti);
+
+		if (ours >= 0 && theirs >= 0 ?
+			ours == theirs :
+			ly_agent_vault_chip(conf, &conf->tpms[i]))
+			return &conf->tpms[i];
+	}
+	return NULL;
+}
+
 static enum ly_rc
 attest_keys(struct ly_agent_conf *conf, struct ly_why *why)
 {
 	bool chip = strcmp(conf->vault, "none") != 0;
+	const struct ly_agent_tpm *shared = shared_chip(conf);
 
 	if (!*conf->attest)
 		ly_copy(conf->attest, sizeof(conf->attest),
-		    chip ? "yes" : "no");
+		    chip && !shared ? "yes" : "no");
 	conf->attests = strcmp(conf->attest, "yes") == 0;
 	if (!conf->attests && strcmp(conf->attest, "no") != 0)
 		return ly_fail(why, LY_REFUSED,
-		    "[agent] attest: %s: not yes"
-		    " or no",
-		    conf->attest);
+		    "[agent] attest: %s: not yes or no", conf->attest);
 	if (conf->attests && !chip)
 		return ly_fail(why, LY_REFUSED,
 		    "[agent] attest: yes, but vault is none: there is no TPM to"
 		    " prove anything with");
+	if (conf->attests && shared)
+		return ly_fail(why, LY_REFUSED,
+		    "[agent] attest: yes, but the TPM of vault is that of [tpm"
+		    " %s]: a VM that has it could say of this host what it"
+		    " likes",
+		    shared->name);
 	if (!*conf->eventlog && access(KERNEL_LOG, R_OK) == 0)
 		ly_copy(conf->eventlog, sizeof(conf->eventlog), KERNEL_LOG);
 	return LY_OK;

@@ -719,6 +719,28 @@ TEST(a_TPM_that_was_cleared_is_not_taken_for_the_one_before)
 	chip_power_off(&h);
 }
 
+TEST(keys_that_somebody_has_made_anew_are_not_taken_for_those_before)
+{
+	struct chip_host h;
+	struct chip_reply r = { .told = 0 };
+	struct ly_chip_keys before;
+	struct ly_chip *first;
+
+	host_ready(&h);
+	before = h.keys;
+	first = h.chip;
+	proc_end(h.proc.pid);
+	WANT(swtpm_proc_again(&h.proc));
+	chip_tools(&h, "tpm2_startup -c && tpm2_clear");
+	SITE_OK(ly_chip_open(&h.loop, h.tss, &h.chip, &why));
+	chip_ready(&h);
+	WANT(memcmp(h.keys.sk.name, before.sk.name, LY_TPM_NAME) != 0);
+	ly_chip_quote(first, qualify, MASK, chip_told, &r);
+	chip_want(&h, &r, LY_REFUSED, "enrol this host again");
+	ly_chip_close(first);
+	chip_power_off(&h);
+}
+
 TEST(what_a_killed_agent_left_in_the_TPM_is_no_hindrance)
 {
 	struct chip_host h;

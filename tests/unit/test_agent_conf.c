@@ -45,10 +45,14 @@ TEST(a_host_with_a_vault_proves_what_it_is_unless_told_not_to)
 {
 	struct ly_agent_conf c;
 
-	WANT_INT(conf("", "", &c), LY_OK);
+	WANT_INT(conf("vault = device:/dev/tpmrm1", "", &c), LY_OK);
 	WANT(c.attests);
 	ly_agent_conf_fini(&c);
-	WANT_INT(conf("attest = no", "", &c), LY_OK);
+	WANT_INT(conf("vault = swtpm:path=/x", "", &c), LY_OK);
+	WANT(c.attests);
+	ly_agent_conf_fini(&c);
+	WANT_INT(conf("vault = device:/dev/tpmrm1\nattest = no", "", &c),
+	    LY_OK);
 	WANT(!c.attests);
 	ly_agent_conf_fini(&c);
 	WANT_INT(conf("vault = none\neventlog = /x/log", "", &c), LY_OK);
@@ -57,6 +61,17 @@ TEST(a_host_with_a_vault_proves_what_it_is_unless_told_not_to)
 	ly_agent_conf_fini(&c);
 	refused("vault = none\nattest = yes", "", "no TPM");
 	refused("attest = perhaps", "", "attest");
+}
+
+TEST(a_host_whose_TPM_a_VM_has_proves_nothing)
+{
+	struct ly_agent_conf c;
+
+	WANT_INT(conf("", "", &c), LY_OK); /* tpm0, and tpmrm0: one chip */
+	WANT(!c.attests);
+	ly_agent_conf_fini(&c);
+	refused("attest = yes", "", "what it likes");
+	refused("vault = device:/dev/x\nattest = yes", "", "what it likes");
 }
 
 TEST(the_counters_index_is_one_of_the_owners)
