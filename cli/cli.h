@@ -39,6 +39,7 @@ struct ly_cli_verb {
 extern const struct ly_cli_verb ly_cli_site_verbs[], ly_cli_host_verbs[],
     ly_cli_enrol_verbs[], ly_cli_vm_verbs[], ly_cli_migrate_verbs[],
     ly_cli_attest_verbs[], ly_cli_status_verbs[], ly_cli_audit_verbs[],
+    ly_cli_evacuate_verbs[],
     ly_cli_policy_verbs[]; /* each ends with a NULL name */
 
 /* help.c */

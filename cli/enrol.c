@@ -46,7 +46,7 @@ ly_cli_ek(const struct ly_common *c, const char *ek, const char *file,
 /* ---- host set ---- */
 
 struct set {
-	const char *host, *ek, *ek_cert, *class;
+	const char *host, *ek, *ek_cert, *class, *capacity, *memory;
 };
 
 static const struct ly_opt set_rows[] = {
@@ -58,7 +58,25 @@ static const struct ly_opt set_rows[] = {
 	    LY_CLI_EK_CERT_HELP),
 	LY_VALUE(struct set, class, "--class", "CLASS", LY_OPT_NAME, false,
 	    LY_CLI_CLASS_HELP),
+	LY_VALUE(struct set, capacity, "--capacity", "N", LY_OPT_WORD, false,
+	    "It takes so many VMs, or \"any\" number"),
+	LY_VALUE(struct set, memory, "--memory", "MB", LY_OPT_WORD, false,
+	    "... of so much memory in MiB, or \"any\""),
 };
+
+static bool
+put_limit(json_t *o, const char *key, const char *text, uint64_t most)
+{
+	uint64_t v = 0;
+
+	if (!text)
+		return true;
+	if (strcmp(text, "any") != 0 &&
+	    (ly_parse_uint(text, most, &v) != LY_OK || v == 0))
+		return false;
+	json_object_set_new(o, key, json_integer((json_int_t)v));
+	return true;
+}
 
 static int
 run_set(const struct ly_common *c, const void *args)
@@ -66,15 +84,22 @@ run_set(const struct ly_common *c, const void *args)
 	const struct set *a = args;
 	char ek[LY_CLI_EK];
 	int status = ly_cli_ek(c, a->ek, a->ek_cert, ek);
+	json_t *o;
 
 	if (status != LY_EXIT_DONE)
 		return status;
-	if (!ek[0] && !a->class)
-		return ly_cli_usage(c, "one of --ek, --ek-cert and --class");
-	return ly_cli_do(c,
-	    ly_cli_request("host.set", "host", a->host, "ek", ek[0] ? ek : NULL,
-		"class", a->class, (char *)NULL),
-	    "Host %s: the inventory is changed.", a->host);
+	if (!ek[0] && !a->class && !a->capacity && !a->memory)
+		return ly_cli_usage(c,
+		    "one of --ek, --ek-cert, --class, --capacity, --memory");
+	o = ly_cli_request("host.set", "host", a->host, "ek", ek[0] ? ek : NULL,
+	    "class", a->class, (char *)NULL);
+	if (put_limit(o, "capacity", a->capacity, 1u << 20) &&
+	    put_limit(o, "memory_mb", a->memory, UINT32_MAX))
+		return ly_cli_do(c, o, "Host %s: the inventory is changed.",
+		    a->host);
+	json_decref(o);
+	return ly_cli_usage(c,
+	    "--capacity and --memory are numbers from 1, or \"any\"");
 }
 
 /* ---- host enroll ---- */

@@ -32,7 +32,7 @@ static const struct ly_opt common_rows[] = {
 static const struct ly_cli_verb *const groups[] = { ly_cli_site_verbs,
 	ly_cli_host_verbs, ly_cli_enrol_verbs, ly_cli_vm_verbs,
 	ly_cli_migrate_verbs, ly_cli_attest_verbs, ly_cli_status_verbs,
-	ly_cli_audit_verbs, ly_cli_policy_verbs, NULL };
+	ly_cli_evacuate_verbs, ly_cli_audit_verbs, ly_cli_policy_verbs, NULL };
 
 static const struct ly_cli_verbs verbs = { groups, common_rows,
 	LY_COUNT(common_rows) };

@@ -23,6 +23,7 @@ struct add {
 	struct ly_opt_list disks, bridges;
 	const char *machine, *accel, *cpu, *tpm_model, *definition;
 	bool external;
+	uint64_t priority;
 };
 
 static const struct ly_opt add_rows[] = {
@@ -56,6 +57,8 @@ static const struct ly_opt add_rows[] = {
 	    "QEMU's CPU model"),
 	LY_VALUE(struct add, tpm_model, "--tpm-model", "MODEL", LY_OPT_WORD,
 	    false, "tpm-crb or tpm-tis (tpm-crb)"),
+	LY_NUMBER(struct add, priority, "--priority", "P", 0, 1000,
+	    "When its place is evacuated, high ones go first (0)"),
 	LY_FLAG(struct add, external, "--external",
 	    "Somebody else runs its QEMU (libvirt, say); we serve the TPM"),
 	LY_VALUE(struct add, definition, "--definition", "FILE", LY_OPT_FILE,
@@ -161,6 +164,9 @@ run_add(const struct ly_common *c, const void *args)
 	request = ly_cli_request("vm.add", "name", a->name, "home", a->home,
 	    "tpm", a->tpm, (char *)NULL);
 	json_object_set_new(request, "definition", def);
+	if (a->priority)
+		json_object_set_new(request, "priority",
+		    json_integer((json_int_t)a->priority));
 	status = ly_cli_ask_plain(c, request, true, &answer);
 	if (status != LY_EXIT_DONE)
 		return status;
@@ -222,6 +228,7 @@ static const struct ly_cell show_cells[] = {
 	{ "tpm", "tpm", LY_CELL_TEXT },
 	{ "epoch", "epoch", LY_CELL_NUMBER },
 	{ "commands", "commands|seq", LY_CELL_NUMBER },
+	{ "priority", "priority", LY_CELL_NUMBER },
 	{ "migration", "migration", LY_CELL_TEXT },
 	{ "migrating", "migrating", LY_CELL_TEXT },
 	{ "why", "why", LY_CELL_TEXT },
@@ -302,6 +309,34 @@ run_stop(const struct ly_common *c, const void *args)
 	    "%s is off", a->vm);
 }
 
+struct set {
+	const char *vm;
+	uint64_t priority;
+};
+
+static const struct ly_opt set_rows[] = {
+	LY_OPERAND(struct set, vm, "VM", LY_OPT_VM, "The VM"),
+	{ .name = "--priority",
+	    .arg = "P",
+	    .kind = LY_OPT_UINT,
+	    .offset = offsetof(struct set, priority),
+	    .most = 1000,
+	    .must = true,
+	    .what = "When its place is evacuated, high ones go first" },
+};
+
+static int
+run_set(const struct ly_common *c, const void *args)
+{
+	const struct set *a = args;
+	json_t *request = ly_cli_request("vm.set", "vm", a->vm, (char *)NULL);
+
+	json_object_set_new(request, "priority",
+	    json_integer((json_int_t)a->priority));
+	return ly_cli_do(c, request, "%s has priority %llu", a->vm,
+	    (unsigned long long)a->priority);
+}
+
 static int
 run_remove(const struct ly_common *c, const void *args)
 {
@@ -351,6 +386,8 @@ const struct ly_cli_verb ly_cli_vm_verbs[] = {
 	    run_pcrs, "Say what a VM's TPM has to show when it moves",
 	    "Held against what its home reads of PCR 0 to 15 at an attested "
 	    "migration; `lanyard vm show` and `lanyard attest` show it." },
+	{ "vm set", set_rows, LY_COUNT(set_rows), sizeof(struct set), run_set,
+	    "Change what a VM is to the manager", NULL },
 	{ "vm remove", one_rows, LY_COUNT(one_rows), sizeof(struct one),
 	    run_remove, "Forget a VM and free its TPM",
 	    "Refused while it runs." },

@@ -277,6 +277,8 @@ static const struct ly_field sitehost[] = {
 	LY_BELOW(struct ly_sitehost, standing, LY_STANDINGS),
 	LY_TEXT(struct ly_sitehost, class_),
 	LY_TEXT(struct ly_sitehost, differs),
+	LY_UINT(struct ly_sitehost, vms_most),
+	LY_UINT(struct ly_sitehost, memory_most),
 };
 static const struct ly_field head_told[] = {
 	LY_TEXT(struct ly_head_told, site),

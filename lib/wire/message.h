@@ -530,6 +530,8 @@ struct ly_sitehost {
 	uint8_t standing;	  /* enum ly_standing */
 	char class_[LY_NAME_MAX]; /* of hosts; empty unless enrolled */
 	char differs[LY_WHY_MAX]; /* UNAPPROVED: from what is approved */
+	uint32_t vms_most;	  /* it takes, of all sites; 0: any */
+	uint64_t memory_most;	  /* MiB of them; 0: any */
 };
 
 /* Manager to manager: the head of `site`'s permanent record, a signed struct

@@ -43,4 +43,7 @@ ly_api_verb ly_api_audit, ly_api_audit_accept, ly_api_audit_receipt;
 ly_api_verb ly_api_policy_show, ly_api_policy_host, ly_api_policy_push,
     ly_api_vm_pcrs;
 
+/* ---- evacuate.c ---- */
+ly_api_verb ly_api_vm_set, ly_api_evacuate, ly_api_evacuate_cancel;
+
 #endif

@@ -5,6 +5,19 @@
 #include "manager/enrol/pin.h"
 #include "manager/io/enrol.h"
 
+/* What is not given stays. */
+static void
+take_limits(const struct ly_api_call *c, struct ly_host_row *row)
+{
+	const json_t *vms = json_object_get(c->r->args, "capacity");
+	const json_t *memory = json_object_get(c->r->args, "memory_mb");
+
+	if (vms)
+		row->vms_most = (uint32_t)json_integer_value(vms);
+	if (memory)
+		row->memory_most = (uint64_t)json_integer_value(memory);
+}
+
 enum ly_rc
 ly_api_take_inventory(const struct ly_api_call *c, struct ly_host_row *row,
     struct ly_why *why)
@@ -35,6 +48,7 @@ ly_api_host_set(const struct ly_api_call *c)
 	rc = ly_store_get(c->m->store, LY_ROW_HOST, h->at.name, &row, &why);
 	if (rc == LY_OK)
 		rc = ly_api_take_inventory(c, &row, &why);
+	take_limits(c, &row);
 	if (rc == LY_OK)
 		rc = ly_store_put(c->m->store, LY_ROW_HOST, &row,
 		    "inventory changed", &why);
@@ -42,7 +56,11 @@ ly_api_host_set(const struct ly_api_call *c)
 		ly_api_no(c, rc, &why);
 		return;
 	}
-	ly_enrol_again(c->m, h);
+	h->vms_most = row.vms_most;
+	h->memory_most = row.memory_most;
+	ly_fed_tell(c->m, h);
+	if (ly_api_text(c->r, "ek") || ly_api_text(c->r, "class"))
+		ly_enrol_again(c->m, h);
 	ly_api_yes(c,
 	    json_pack("{s:s, s:s, s:s}", "host", row.name, "ek", row.ek,
 		"class", row.class_[0] ? row.class_ : LY_CLASS_DEFAULT));

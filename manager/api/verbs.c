@@ -429,6 +429,7 @@ take_vm(const struct ly_api_call *c, const struct ly_host *home,
 			return rc;
 	}
 	vm->home = home->at;
+	vm->priority = (uint32_t)ly_api_uint(c->r, "priority");
 	ly_copy(vm->tpm, sizeof(vm->tpm), tpm ? tpm : "");
 	text = json_dumps(definition, JSON_COMPACT | JSON_ENSURE_ASCII);
 	rc = text ? ly_vm_save(c->m, vm, text, "added", why) :
@@ -673,6 +674,9 @@ static ly_api_verb *const verbs[LY_VERBS] = {
 	[LY_DO_AUDIT_ACCEPT] = ly_api_audit_accept,
 	[LY_DO_ATTEST] = ly_api_attest,
 	[LY_DO_AUDIT_RECEIPT] = ly_api_audit_receipt,
+	[LY_DO_VM_SET] = ly_api_vm_set,
+	[LY_DO_EVACUATE] = ly_api_evacuate,
+	[LY_DO_EVACUATE_CANCEL] = ly_api_evacuate_cancel,
 };
 
 void

@@ -68,6 +68,10 @@ ly_view_host(struct ly_manager *m, const struct ly_host *h)
 		put_text(o, "software", h->software);
 	json_object_set_new(o, "tpms", words(h->tpms));
 	put_number(o, "vms", n);
+	if (h->vms_most)
+		put_number(o, "capacity", h->vms_most);
+	if (h->memory_most)
+		put_number(o, "memory_mb", h->memory_most);
 	return o;
 }
 
@@ -86,6 +90,8 @@ ly_view_vm(struct ly_manager *m, const struct ly_vm *vm)
 	put_text(o, "state", ly_vm_text(&m->roster, vm, text));
 	put_number(o, "epoch", vm->epoch);
 	put_number(o, "commands", vm->seq);
+	if (vm->priority)
+		put_number(o, "priority", vm->priority);
 	if (vm->why[0])
 		put_text(o, "why", vm->why);
 	if (vm->vpcr_rule)

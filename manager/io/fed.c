@@ -8,7 +8,7 @@
  * who asks, the VM must not be ours or a third's, and the home named in START
  * and PREPARE must be a host of origin (whose certificate the agent checks).
  */
-#include "manager/io/manager.h"
+#include "manager/io/evacuate.h"
 #include "manager/io/policy.h"
 
 #define DIAL_FIRST_MS 250
@@ -52,7 +52,10 @@ ly_fed_add(struct ly_manager *m, const char *site, const char *address,
 static void
 tell_host(struct ly_fed *f, const struct ly_host *h)
 {
-	struct ly_sitehost s = { .up = h->up, .standing = h->standing };
+	struct ly_sitehost s = { .up = h->up,
+		.standing = h->standing,
+		.vms_most = h->vms_most,
+		.memory_most = h->memory_most };
 
 	ly_copy(s.host, sizeof(s.host), h->at.name);
 	ly_copy(s.address, sizeof(s.address), h->address);
@@ -225,6 +228,8 @@ on_sitehost(struct ly_manager *m, const char *site, const struct ly_sitehost *s)
 	ly_copy(h->differs, sizeof(h->differs), s->differs);
 	h->standing = s->standing;
 	h->up = s->up != 0;
+	h->vms_most = s->vms_most;
+	h->memory_most = s->memory_most;
 	if (was == h->up)
 		return;
 	h->since = ly_now_s();
@@ -232,6 +237,21 @@ on_sitehost(struct ly_manager *m, const char *site, const struct ly_sitehost *s)
 		ly_asks_up(m, &h->at);
 	else
 		ly_host_forget(m, h); /* nobody says what runs there now */
+}
+
+/* One more guest: has the host room for it? */
+static enum ly_rc
+room_for(struct ly_manager *m, const struct ly_start *s, struct ly_why *why)
+{
+	struct ly_host *h = ly_roster_host(&m->roster, m->conf.site, s->host);
+	char text[LY_DEFINITION_MAX + 1];
+	size_t n = ly_min(s->definition.len, LY_DEFINITION_MAX);
+
+	if (!h)
+		return LY_OK; /* that is found next */
+	memcpy(text, s->definition.at, n);
+	text[n] = '\0';
+	return ly_host_room(m, h, &s->vm, ly_definition_memory(text), why);
 }
 
 /* May `site` ask this of a host of ours? */
@@ -265,7 +285,7 @@ judge(struct ly_manager *m, const char *site, unsigned type,
 	    home.role != LY_ROLE_HOST || strcmp(home.site, site) != 0)
 		return ly_fail(why, LY_REFUSED,
 		    "the home named is not a host of site %s", site);
-	return LY_OK;
+	return room_for(m, &msg->start, why);
 }
 
 static enum ly_rc

@@ -12,6 +12,7 @@
  *   lock                     held while it runs
  */
 #include "manager/io/enrol.h"
+#include "manager/io/evacuate.h"
 #include "manager/io/policy.h"
 
 #include "lib/io/file.h"
@@ -230,6 +231,10 @@ on_host_row(void *arg, const void *row_, struct ly_why *why)
 		ly_copy(h->address, sizeof(h->address), row->address);
 	if (rc == LY_OK)
 		h->revoked = row->revoked;
+	if (rc == LY_OK) {
+		h->vms_most = row->vms_most;
+		h->memory_most = row->memory_most;
+	}
 	return rc;
 }
 
@@ -266,6 +271,8 @@ on_vm_row(void *arg, const void *row_, struct ly_why *why)
 	vm->vpcrs_known = ly_unhex(row->vpcrs, vm->vpcrs, sizeof(vm->vpcrs)) ==
 	    LY_OK;
 	vm->epoch = row->epoch;
+	vm->priority = row->priority;
+	vm->memory_mb = ly_definition_memory(row->definition);
 	return LY_OK;
 }
 
@@ -291,6 +298,8 @@ load_store(struct ly_manager *m, struct ly_why *why)
 		rc = ly_store_each(m->store, LY_ROW_VM, on_vm_row, m, why);
 	if (rc == LY_OK)
 		rc = ly_moves_load(m, why);
+	if (rc == LY_OK)
+		rc = ly_evacs_load(m, why);
 	return rc;
 }
 
@@ -320,6 +329,7 @@ on_tick(uv_timer_t *timer)
 	ly_record_tick(m);
 	ly_crl_tick(m);
 	ly_enrol_tick(m);
+	ly_evacs_tick(m); /* it looks at moves that the next line takes away */
 	ly_moves_tick(m);
 	ly_vms_tick(m);
 	ly_api_tick(m->api);
@@ -397,6 +407,7 @@ ly_manager_close(struct ly_manager *m)
 void
 ly_manager_free(struct ly_manager *m)
 {
+	ly_evacs_free(m);
 	ly_moves_fini(m);
 	ly_enrol_fini(m);
 	ly_asks_fini(m);

@@ -79,6 +79,7 @@ struct ly_manager;
 struct ly_api;
 struct ly_policy_shell;
 struct ly_records;
+struct ly_evac;
 
 /* `d` is NULL when its time is over. Called once, from the loop; never from
  * within ly_ask(). */
@@ -149,6 +150,7 @@ struct ly_manager {
 	struct ly_asks asks;
 	struct ly_fed feds[LY_FEDS_MAX];
 	unsigned feds_n;
+	struct ly_evac *evacs; /* evacuate.c: those that are open */
 	struct ly_move *moves;
 	unsigned moves_n;
 	uint64_t crl_due;      /* when ours is made anew, seconds since 1970 */
@@ -311,7 +313,8 @@ struct ly_move_wish {
 	struct ly_host *to;
 	uint64_t bandwidth;
 	uint32_t downtime_ms;
-	const char *who; /* asks, for the permanent record; NULL: we do */
+	const char *who;   /* asks, for the permanent record; NULL: we do */
+	struct ly_id evac; /* it is part of this evacuation; or none */
 };
 /* What can be known before anybody is asked. */
 LY_MUST enum ly_rc ly_move_allowed(struct ly_manager *m,
@@ -347,6 +350,8 @@ LY_MUST enum ly_rc ly_vm_save(struct ly_manager *m, struct ly_vm *vm,
     const char *definition, const char *journal, struct ly_why *why);
 LY_MUST enum ly_rc ly_vm_definition(struct ly_manager *m,
     const struct ly_vm *vm, struct ly_vm_row *row, struct ly_why *why);
+/* MiB; 0: it does not say. */
+uint64_t ly_definition_memory(const char *definition);
 void ly_vms_tick(struct ly_manager *m);
 
 /* ---- ../api ---- */

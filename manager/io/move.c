@@ -4,6 +4,7 @@
  * saga says, keeps its row, and tells who waits. It has no opinions; those
  * are in manager/saga.
  */
+#include "manager/io/evacuate.h"
 #include "manager/io/move_in.h"
 
 #include <stdarg.h>
@@ -296,9 +297,10 @@ ly_move_allowed(struct ly_manager *m, const struct ly_move_wish *w,
 		return ly_fail(why, LY_REFUSED,
 		    "%s is at %s, which is not connected", w->vm->name,
 		    ly_place_text(&w->vm->at, text));
-	return m->conf.attest ?
-	    ly_move_standing(m, &w->to->at, &at->at, &home->at, why) :
-	    LY_OK;
+	if (m->conf.attest &&
+	    ly_move_standing(m, &w->to->at, &at->at, &home->at, why) != LY_OK)
+		return LY_REFUSED;
+	return ly_host_room(m, w->to, &w->vm->id, w->vm->memory_mb, why);
 }
 
 static struct ly_move *
@@ -362,6 +364,7 @@ ly_move_begin(struct ly_manager *m, const struct ly_move_wish *w,
 	ly_copy(mv->row.to_host, LY_NAME_MAX, w->to->at.name);
 	mv->row.bandwidth = w->bandwidth;
 	mv->row.downtime_ms = w->downtime_ms;
+	mv->row.evac = w->evac;
 	ly_copy(mv->who, sizeof(mv->who), w->who ? w->who : "");
 	mv->row.attest = m->conf.attest;
 	mv->row.lanes = (uint8_t)(m->conf.attest ? m->conf.lanes : 0);

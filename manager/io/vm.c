@@ -43,6 +43,16 @@ ly_vm_definition(struct ly_manager *m, const struct ly_vm *vm,
 	    why);
 }
 
+uint64_t
+ly_definition_memory(const char *definition)
+{
+	json_t *o = json_loads(definition, 0, NULL);
+	json_int_t mb = json_integer_value(json_object_get(o, "memory_mb"));
+
+	json_decref(o);
+	return mb > 0 ? (uint64_t)mb : 0;
+}
+
 enum ly_rc
 ly_vm_save(struct ly_manager *m, struct ly_vm *vm, const char *definition,
     const char *journal, struct ly_why *why)
@@ -69,9 +79,12 @@ ly_vm_save(struct ly_manager *m, struct ly_vm *vm, const char *definition,
 	if (vm->vpcrs_known)
 		ly_hex(vm->vpcrs, sizeof(vm->vpcrs), row.vpcrs);
 	row.epoch = vm->epoch;
+	row.priority = vm->priority;
 	rc = ly_store_put(m->store, LY_ROW_VM, &row, journal, why);
 	if (rc == LY_OK)
 		vm->unsaved = false;
+	if (rc == LY_OK && definition)
+		vm->memory_mb = ly_definition_memory(definition);
 	return rc;
 }
 

@@ -36,6 +36,8 @@ struct ly_host {
 	bool up;		   /* it can be asked now */
 	uint64_t since;		   /* of `up`'s last change, seconds */
 	uint64_t revoked;	   /* since then, seconds; 0: it is not */
+	uint32_t vms_most;	   /* it takes; 0: as many as come */
+	uint64_t memory_most;	   /* MiB of them; 0: any */
 	uint8_t standing;	   /* enum ly_standing */
 	char class_[LY_NAME_MAX];  /* as it was enrolled; empty: it is not */
 	char differs[LY_WHY_MAX];  /* its state, from what is approved */
@@ -62,9 +64,11 @@ struct ly_vm {
 	bool unproved;	   /* quarantined: it came by a migration that was not
 			* proved, and has not been started anew since */
 	char why[LY_WHY_MAX];
-	void *saga;   /* the shell's: the migration in hand, or NULL */
-	bool busy;    /* something is being done to it for a caller */
-	bool unsaved; /* the store could not take its last change */
+	void *saga;	    /* the shell's: the migration in hand, or NULL */
+	bool busy;	    /* something is being done to it for a caller */
+	uint32_t priority;  /* in an evacuation: high first */
+	uint64_t memory_mb; /* as its definition says; 0: it does not */
+	bool unsaved;	    /* the store could not take its last change */
 };
 
 struct ly_roster {

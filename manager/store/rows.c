@@ -12,6 +12,8 @@ static const struct ly_field host_fields[] = {
 	LY_UINT(struct ly_host_row, revoked),
 	LY_TEXT(struct ly_host_row, ek),
 	LY_TEXT(struct ly_host_row, class_),
+	LY_UINT(struct ly_host_row, vms_most),
+	LY_UINT(struct ly_host_row, memory_most),
 };
 static const struct ly_field peer_fields[] = {
 	LY_TEXT(struct ly_peer_row, site),
@@ -31,6 +33,7 @@ static const struct ly_field vm_fields[] = {
 	LY_UINT(struct ly_vm_row, unproved),
 	LY_BELOW(struct ly_vm_row, vpcr_rule, 3),
 	LY_TEXT(struct ly_vm_row, vpcrs),
+	LY_UINT(struct ly_vm_row, priority),
 };
 static const struct ly_field mig_fields[] = {
 	LY_FIXED(struct ly_mig_row, id),
@@ -61,6 +64,7 @@ static const struct ly_field mig_fields[] = {
 	LY_UINT(struct ly_mig_row, lanes),
 	LY_UINT(struct ly_mig_row, proved),
 	LY_UINT(struct ly_mig_row, before),
+	LY_FIXED(struct ly_mig_row, evac),
 };
 
 static const struct ly_field cert_fields[] = {
@@ -116,6 +120,18 @@ static const struct ly_field enrol_fields[] = {
 	LY_TEXT(struct ly_enrol_row, ak_certificate),
 };
 
+static const struct ly_field evac_fields[] = {
+	LY_FIXED(struct ly_evac_row, id),
+	LY_TEXT(struct ly_evac_row, from_site),
+	LY_TEXT(struct ly_evac_row, from_host),
+	LY_TEXT(struct ly_evac_row, to_site),
+	LY_UINT(struct ly_evac_row, parallel),
+	LY_UINT(struct ly_evac_row, bandwidth),
+	LY_UINT(struct ly_evac_row, state),
+	LY_UINT(struct ly_evac_row, begun),
+	LY_TEXT(struct ly_evac_row, who),
+};
+
 static const struct ly_message tables[LY_ROW_KINDS] = {
 	[LY_ROW_HOST] = LY_MESSAGE(LY_ROW_HOST, "host", struct ly_host_row,
 	    host_fields, "A host of this site."),
@@ -131,6 +147,8 @@ static const struct ly_message tables[LY_ROW_KINDS] = {
 	    head_fields, "The head of a site's permanent record."),
 	[LY_ROW_ENROL] = LY_MESSAGE(LY_ROW_ENROL, "enrolment",
 	    struct ly_enrol_row, enrol_fields, "What a host has proved."),
+	[LY_ROW_EVAC] = LY_MESSAGE(LY_ROW_EVAC, "evacuation",
+	    struct ly_evac_row, evac_fields, "A place that is emptied."),
 };
 
 #define ROW_SIZE_MAX sizeof(struct ly_enrol_row)

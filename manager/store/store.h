@@ -27,6 +27,7 @@ enum ly_row_kind {
 	LY_ROW_CERT = 5,
 	LY_ROW_HEAD = 6,
 	LY_ROW_ENROL = 7,
+	LY_ROW_EVAC = 8,
 	LY_ROW_KINDS
 };
 
@@ -37,6 +38,8 @@ struct ly_host_row {
 	uint64_t revoked;	      /* since then; 0: it is not */
 	char ek[80];		      /* its TPM's, as manager/enrol/pin.h */
 	char class_[LY_NAME_MAX];     /* of hosts */
+	uint32_t vms_most;	      /* 0: as many as come */
+	uint64_t memory_most;	      /* MiB; 0: any */
 };
 
 struct ly_peer_row {
@@ -57,6 +60,7 @@ struct ly_vm_row {
 	uint8_t vpcr_rule; /* enum ly_vpcr_rule */
 	char vpcrs[65];	   /* hex; empty: not known */
 	char definition[LY_DEFINITION_MAX + 1]; /* JSON */
+	uint32_t priority; /* who is moved first when a place is emptied */
 };
 
 struct ly_mig_row {
@@ -76,10 +80,11 @@ struct ly_mig_row {
 	uint64_t started, changed; /* milliseconds since 1970 */
 	char result[LY_VALUE_MAX]; /* of COPY: JSON, or empty */
 	char why[LY_WHY_MAX];
-	uint8_t attest; /* struct ly_saga_rec */
-	uint8_t lanes;	/* of an attested one */
-	uint8_t proved; /* enum ly_proved */
-	uint8_t before; /* its VM was quarantined when it began */
+	uint8_t attest;	   /* struct ly_saga_rec */
+	uint8_t lanes;	   /* of an attested one */
+	uint8_t proved;	   /* enum ly_proved */
+	uint8_t before;	   /* its VM was quarantined when it began */
+	struct ly_id evac; /* the evacuation it is part of, or none */
 };
 
 /* Of an attested migration, once it has committed. */
@@ -140,6 +145,20 @@ struct ly_enrol_row {
 	char state[LY_WHY_MAX]; /* what differs */
 	char why[LY_WHY_MAX];	/* it is not enrolled, or was refused last */
 	char csr[3072], certificate[4096], ak_certificate[4096]; /* PEM */
+};
+
+/* An evacuation: what is wanted. What became of each VM is in the rows of the
+ * migrations that name it. */
+struct ly_evac_row {
+	struct ly_id id; /* the key */
+	char from_site[LY_NAME_MAX];
+	char from_host[LY_NAME_MAX]; /* empty: all of the site's */
+	char to_site[LY_NAME_MAX];
+	uint32_t parallel;
+	uint64_t bandwidth; /* of all together, bytes a second; 0: no limit */
+	uint8_t state;	    /* enum ly_evac_state */
+	uint64_t begun;	    /* ms since 1970: earlier tries do not count */
+	char who[64];	    /* asked for it */
 };
 
 /* The table of a kind, and the key of a row of it (text, for people). */

@@ -41,8 +41,9 @@ smallest(unsigned verb)
 
 		if (k->name && k->must)
 			json_object_set_new(o, k->name,
-			    k->kind == LY_KEY_OBJECT ? json_object() :
-						       json_string("x"));
+			    k->kind == LY_KEY_OBJECT   ? json_object() :
+				k->kind == LY_KEY_UINT ? json_integer(1) :
+							 json_string("x"));
 	}
 	return o;
 }
