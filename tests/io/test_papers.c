@@ -333,6 +333,7 @@ TEST(when_the_papers_have_ended_the_first_ones_serve_again)
 	sleep(3);
 	host_agent_on(&h);
 	WANT(!h.a.self->attested);
+	done(&d);
 	begin(&h, &d, 4);
 	done(&d);
 	host_power_off(&h);
