@@ -341,6 +341,20 @@ TEST(a_head_file_that_lags_is_fine)
 	WANT_INT(ly_record_head(&m)->n, 5);
 }
 
+/* STATE/head lags, so only the head in the database knows of the last event. */
+TEST(a_last_event_that_was_cut_off_is_found_by_the_database_s_own_head)
+{
+	scene();
+	SITE_OK(born("01", "a", &why));
+	SITE_OK(born("02", "b", &why));
+	ly_record_tick(&m);
+	site_copy(site_path("state%u/head", turn), site_path("lags"));
+	SITE_OK(born("03", "c", &why));
+	tamper("DELETE FROM record WHERE n = 4");
+	site_copy(site_path("lags"), site_path("state%u/head", turn));
+	want_refused("it has 3 events, but 4 were signed for");
+}
+
 TEST(what_a_migration_s_receipt_needs_is_kept)
 {
 	struct ly_id mig = { { 7 } };
