@@ -90,7 +90,7 @@ unix_name(const char *path)
 }
 
 /* Writes the stream in pieces of all sizes; `pauses`: with rests between. */
-static bool pauses;
+static _Atomic bool pauses;
 
 static void *
 run_qemu_out(void *path)
