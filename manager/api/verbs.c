@@ -92,6 +92,29 @@ record_added(const struct ly_api_call *c, const struct ly_host_row *row,
 	return ly_record_put(c->m, LY_ROW_HOST, row, "host added", &ev, 1, why);
 }
 
+/* As it will be. Of a host that is added again, the inventory stays. */
+static enum ly_rc
+host_row(const struct ly_api_call *c, struct ly_host_row *row,
+    struct ly_why *why)
+{
+	const char *name = ly_api_text(c->r, "name");
+
+	if (!ly_name_good(name))
+		return ly_fail(why, LY_REFUSED,
+		    "\"%s\" is not a host's name: 1"
+		    " to 63 of a-z 0-9 . _ -",
+		    name);
+	if (ly_store_get(c->m->store, LY_ROW_HOST, name, row, NULL) != LY_OK)
+		memset(row, 0, sizeof(*row));
+	row->added = ly_now_s();
+	row->revoked = 0;
+	row->cert_expires = row->added + c->m->conf.cert_days * 86400;
+	ly_copy(row->name, sizeof(row->name), name);
+	ly_copy(row->address, sizeof(row->address),
+	    ly_api_text(c->r, "address"));
+	return ly_api_take_inventory(c, row, why);
+}
+
 static void
 host_add(const struct ly_api_call *c)
 {
@@ -101,25 +124,9 @@ host_add(const struct ly_api_call *c)
 	struct ly_host *h = NULL;
 	struct ly_why why;
 	uint64_t days = m->conf.cert_days;
-	enum ly_rc rc = LY_OK;
+	enum ly_rc rc = host_row(c, &row, &why);
 	json_t *out;
 
-	/* Of one that is added again, the inventory stays. */
-	if (ly_store_get(m->store, LY_ROW_HOST, ly_api_text(c->r, "name"), &row,
-		NULL) != LY_OK)
-		memset(&row, 0, sizeof(row));
-	row.added = ly_now_s();
-	row.revoked = 0;
-	ly_copy(row.name, sizeof(row.name), ly_api_text(c->r, "name"));
-	ly_copy(row.address, sizeof(row.address), ly_api_text(c->r, "address"));
-	row.cert_expires = row.added + days * 86400;
-	if (!ly_name_good(row.name))
-		rc = ly_fail(&why, LY_REFUSED,
-		    "\"%s\" is not a host's name: 1"
-		    " to 63 of a-z 0-9 . _ -",
-		    row.name);
-	if (rc == LY_OK)
-		rc = ly_api_take_inventory(c, &row, &why);
 	if (rc == LY_OK) {
 		ly_spiffe_host(m->conf.site, row.name, id);
 		rc = ly_ca_sign(ly_manager_file(m, "ca.key", key),
