@@ -16,6 +16,8 @@ struct ly_control {
 	struct ly_agent *agent;
 	struct ly_dial *dial;
 	struct ly_conn *conn; /* NULL while down */
+	bool again;	      /* what is being dialled shows another certificate
+			       * than ours is by now */
 };
 
 /* A request that waits for a home. */
@@ -245,6 +247,12 @@ on_open(struct ly_conn *conn, const struct ly_peer *peer,
 	    strcmp(peer->site, c->agent->self->site) != 0)
 		return ly_fail(why, LY_REFUSED, "%s is not our manager",
 		    peer->id);
+	if (c->again) {
+		c->again = false;
+		return ly_fail(why, LY_BUSY,
+		    "dialled with a certificate that"
+		    " is not ours any more");
+	}
 	ly_log(LY_NOTICE, "control", "manager %s at %s", peer->id,
 	    peer->address);
 	c->conn = conn;
@@ -300,6 +308,15 @@ ly_control_open(struct ly_agent *agent, struct ly_control **out,
 	    &ops, c);
 	*out = c;
 	return LY_OK;
+}
+
+void
+ly_control_again(struct ly_control *c)
+{
+	if (c && c->conn)
+		ly_conn_close(c->conn, LY_OK, "another certificate of ours");
+	else if (c)
+		c->again = true;
 }
 
 void

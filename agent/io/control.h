@@ -13,6 +13,9 @@
 LY_MUST enum ly_rc ly_control_open(struct ly_agent *agent,
     struct ly_control **out, struct ly_why *why);
 void ly_control_close(struct ly_control *control);
+/* Our certificate is another one: the manager is to see it, also if a connection
+ * is just being made with the one before. */
+void ly_control_again(struct ly_control *control);
 
 /* Answers request `req`; 0 is nobody. */
 void ly_control_done(struct ly_control *control, uint32_t req, enum ly_rc rc,

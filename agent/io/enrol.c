@@ -143,10 +143,12 @@ on_look(uv_timer_t *timer)
 {
 	struct ly_papers *p = timer->data;
 
-	if (p->used && ended(p))
+	if (p->used && ended(p)) {
 		give_up(p,
 		    "the certificate of this host has ended, and there"
 		    " is no newer one");
+		ly_control_again(p->agent->control);
+	}
 }
 
 /* Of an agent before us. What is not as it should be is as if it were not. */
@@ -193,6 +195,7 @@ on_first_keys(void *arg, const struct ly_chip_answer *a)
 		    "the certificate is of another boot, or another"
 		    " TPM");
 		unlink(p->cert);
+		ly_control_again(p->agent->control);
 	}
 }
 
