@@ -49,7 +49,7 @@ run --json migrate web1 --to south/s1 --dry-run
 exits 0
 same allowed true "$(key_of .allowed)"
 has_keys . steps allowed why
-has_keys '.steps[0]' step what whom undo would built
+has_keys '.steps[0]' step what whom undo would
 same "first step" authorise "$(key_of '.steps[0].step')"
 run migrate web1 --to south/s1 --dry-run
 exits 0
