@@ -58,12 +58,20 @@ first_50ms|ms|low|stunnel|fixed|55
 first_50ms|ms|low|ssh|fixed|55
 extends_100_50ms|s|low|tcp|fixed|0.12
 survive_keeper|us|low|shim|peer|1'
-MOVES='migration_total_ms|ms|low|qemu_tls|peer|1
-migration_total_ms|ms|low|qemu_tcp|none|
-migration_downtime_ms|ms|low|qemu_tls|peer|1
-migration_downtime_ms|ms|low|qemu_tcp|none|
-migration_gap_ms|ms|low|qemu_tls|none|
-migration_gap_ms|ms|low|qemu_tcp|none|'
+# Of each case: total, what the guest lives through, what it costs.
+MOVES=$(for case in idle512 busy512 idle2048 busy2048; do
+	cat <<-ROWS
+	migration_total_$case|ms|low|qemu_tls|peer|1
+	migration_total_$case|ms|low|qemu_tcp|peer|1.3
+	migration_total_$case|ms|low|plain|none|
+	migration_gap_$case|ms|low|qemu_tcp|more|15
+	migration_gap_$case|ms|low|qemu_tls|none|
+	migration_gap_$case|ms|low|plain|none|
+	migration_cpu_$case|s/GB|low|qemu_tls|none|
+	migration_cpu_$case|s/GB|low|qemu_tcp|none|
+	migration_cpu_$case|s/GB|low|plain|none|
+	ROWS
+done)
 
 # What a home pays before it may tell of a lease, beside a plain synced file.
 COMMITS='commit_1|ms|low|plain|fixed|5
@@ -77,11 +85,13 @@ if [ -n "${BENCH_QUICK:-}" ]; then
 	COMMANDS_ROUNDS=3 COMMANDS_N=40000
 	IDLE_ROUNDS=1 BULK_ROUNDS=1 BULK_BYTES=1000000000
 	FIRST_ROUNDS=3 SURVIVE_ROUNDS=3 MIGRATE_ROUNDS=2
+	MIGRATE_CASES='idle512:512:0 busy512:512:128'
 else
 	LATENCY_ROUNDS=11 LATENCY_N=10000
 	COMMANDS_ROUNDS=5 COMMANDS_N=100000
 	IDLE_ROUNDS=3 BULK_ROUNDS=5 BULK_BYTES=4000000000
 	FIRST_ROUNDS=7 SURVIVE_ROUNDS=11 MIGRATE_ROUNDS=5
+	MIGRATE_CASES='idle512:512:0 busy512:512:128 idle2048:2048:0 busy2048:2048:256'
 fi
 IDLE_N=1000
 VMS=64
@@ -382,7 +392,7 @@ echo "medians (least-most); $(uname -sr), $(nproc) cores"
 printf '%s\n' 'p50|us' 'p99|us' 'p50_1core|us' 'survive|us' "$TARGETS" 'cpu_100k|s' |
     paths_table "$PATHS"
 [ -z "${MIGRATE:-}" ] ||
-    printf '%s\n' "$MOVES" | paths_table "$MIGRATE_PEERS $OURS"
+    printf '%s\n' "$MOVES" | paths_table "$MIGRATE_PEERS $MIGRATE_PLAIN $OURS"
 printf '%s\n' "$COMMITS" | paths_table "plain $OURS"
 printf '%s\n' "$QUOTES" | paths_table "bare $OURS"
 echo

@@ -342,7 +342,8 @@ added() {
 }
 
 # Reads rows NAME|UNIT|BETTER|PEER|RULE|NUMBER (BETTER low or high; RULE what
-# the target is: `fixed` NUMBER, `peer` NUMBER times the peer's value, `none`)
+# the target is: `fixed` NUMBER, `peer` NUMBER times the peer's value, `more`
+# NUMBER above it, `none`)
 # and writes the list for OUR path as JSON. The target is in the row's unit.
 rows_json() {
 	rows_sep='['
@@ -358,6 +359,8 @@ rows_json() {
 			target = r = ""
 			if (rule == "fixed")
 				target = number
+			if (rule == "more" && theirs != "")
+				target = theirs + number
 			if (rule == "peer" && theirs != "")
 				target = number * theirs
 			if (value != "" && theirs + 0)

@@ -1,38 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
 #
-# A live migration of the lab's guest (256 MB, at work on its TPM), by lanyard
-# and by QEMU itself: its TLS or plain TCP, with a swtpm at each end whose state
-# goes with the guest. After lib.sh and path_lanyard.sh. Both guests are up all
-# the time and go to and fro, so that each round finds them as the last did; a
-# second of rest keeps what one start or move leaves behind out of the next.
+# A live migration of the lab's guest (at work on its TPM), by lanyard with and
+# without attestation, and by QEMU itself: its TLS or plain TCP, with a swtpm at
+# each end whose state goes with the guest. After lib.sh and path_lanyard.sh.
+# The guests are up all the time and go to and fro, so that each round finds
+# them as the last did; a second of rest keeps what one start or move leaves
+# behind out of the next.
+#
+# MIGRATE_CASES: NAME:MEGABYTES:DIRTY, DIRTY the megabytes of which the guest
+# writes each page once a second.
 #
 # total and downtime are what each side reports, of QEMU its own counting: the
-# time until its last byte was written. The gap is what the guest lives through,
+# time until its last byte was written. Our total begins when the manager was
+# asked, so quotes and keys are inside. The gap is what the guest lives through,
 # from its stop to its start at the other end; ours counts that as downtime.
+# cpu is that of all processes that carry the stream, QEMUs with their guests'
+# own work included, for each 10^9 bytes.
 # shellcheck disable=SC2154
 LAB_TOP=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/lab/guest.sh
 . "$LAB_TOP/tests/lab/guest.sh"
 
 MIGRATE_PEERS="qemu_tls qemu_tcp"
-# rounds of TPM commands each second: at work, and not what is measured
-# shellcheck disable=SC2034
-GUEST_EXTRA=lanyard.rate=10
+MIGRATE_PLAIN=plain # ours, without attestation
 
 measure_migrate() {
-	say "live migration, $MIGRATE_ROUNDS rounds"
 	MINE=
 	LAB=$T/m
 	# shellcheck disable=SC2034
 	LAB_RTT=0
 	mkdir -p "$LAB"
-	if migrate_can && migrate_ours_up && migrate_peer_up; then
-		for r in $(seq "$MIGRATE_ROUNDS"); do
-			migrate_ours "$r"
-			for p in $MIGRATE_PEERS; do
-				migrate_peer "$p" "$r"
-			done
+	if migrate_can && qemu_keys_make && migrate_ours_up; then
+		for case in $MIGRATE_CASES; do
+			migrate_case "$case"
 		done
 	else
 		failures=$((failures + 1))
@@ -40,6 +41,34 @@ measure_migrate() {
 	migrate_clear
 	# shellcheck disable=SC2086
 	kill_all $MINE
+}
+
+# migrate_case NAME:MEGABYTES:DIRTY
+migrate_case() {
+	case_name=${1%%:*} case_dirty=${1##*:}
+	case_mb=${1#*:}
+	case_mb=${case_mb%:*}
+	say "live migration, $case_mb MB, $case_dirty MB/s dirtied, $MIGRATE_ROUNDS rounds"
+	# rounds of TPM commands each second: at work, and not what is measured
+	# shellcheck disable=SC2034
+	GUEST_EXTRA="lanyard.rate=10 lanyard.dirty=$case_dirty" GUEST_MEMORY=$case_mb
+	if ! migrate_guests_up || ! migrate_peer_up; then
+		failures=$((failures + 1))
+		return
+	fi
+	for r in $(seq "$MIGRATE_ROUNDS"); do
+		for site in n m; do
+			migrate_ours "$site" "$r"
+		done
+		for p in $MIGRATE_PEERS; do
+			migrate_peer "$p" "$r"
+		done
+	done
+	for site in n m; do
+		lab_cli "$site" vm stop "vm$case_name" --force >/dev/null
+	done
+	# shellcheck disable=SC2086
+	kill_all $peer_pids
 }
 
 migrate_can() {
@@ -62,32 +91,73 @@ migrate_clear() {
 
 # --- ours --------------------------------------------------------------------
 
+# n: attested; m: not
 migrate_ours_up() {
+	LAB_ATTEST=1
+	lab_site n
+	lab_manager_start n && lab_host n na 4 && lab_host n nb 0 &&
+	    lab_approve n na nb || return 1
+	LAB_ATTEST=
 	lab_site m
-	lab_manager_start m || return 1
-	lab_host m a 1
-	lab_host m b 0
-	guest_add m vm a >/dev/null && guest_start m vm a >/dev/null || return 1
-	migrate_at=a
+	lab_manager_start m && lab_host m ma 4 && lab_host m mb 0
 }
 
-# migrate_ours ROUND
+migrate_guests_up() {
+	for site in n m; do
+		guest_add "$site" "vm$case_name" "${site}a" >/dev/null &&
+		    guest_start "$site" "vm$case_name" "${site}a" >/dev/null ||
+		    return 1
+		eval "migrate_at_$site=${site}a"
+	done
+}
+
+# clock ticks that process $1 and those it has waited for have had; 0: gone
+ticks_of() {
+	ticks_=0
+	for ticks_pid; do
+		ticks_=$((ticks_ + $(sed 's/.*) //' "/proc/$ticks_pid/stat" \
+		    2>/dev/null | awk '{ print $12 + $13 + $14 + $15 }') + 0))
+	done
+	echo "$ticks_"
+}
+
+# cpu METRIC-END PATH ROUND TICKS BYTES
+cpu_sample() {
+	sample "migration_cpu_$1" "$2" "$3" "$(awk -v t="$4" -v b="$5" \
+	    -v hz="$(getconf CLK_TCK)" 'BEGIN { if (b) print t / hz / b * 1e9 }')"
+}
+
+qemu_pid_of() {
+	read -r qemu_pid_ _ <"$LAB/$1/run/vm$case_name/qemu.pid" &&
+	    echo "$qemu_pid_"
+}
+
+# migrate_ours SITE ROUND
 migrate_ours() {
-	migrate_to=b
-	[ "$migrate_at" = a ] || migrate_to=a
+	eval "ours_from=\$migrate_at_$1"
+	ours_to=${1}b ours=$OURS
+	[ "$ours_from" = "${1}a" ] || ours_to=${1}a
+	[ "$1" = n ] || ours=$MIGRATE_PLAIN
 	sleep 1
-	if ! timeout 100 "$BUILD/lanyard" --manager "$LAB/m/manager.sock" \
-	    --json migrate vm --to "$migrate_to" --wait >"$LAB/out" 2>&1; then
-		say "lanyard: migration failed: $(tail -n 1 "$LAB/out")"
+	ours_agents="$(cat "$LAB/agent-${1}a.pid") $(cat "$LAB/agent-${1}b.pid")"
+	# shellcheck disable=SC2086
+	ours_ticks=$(ticks_of $ours_agents "$(qemu_pid_of "$ours_from")")
+	if ! timeout 200 "$BUILD/lanyard" --manager "$LAB/$1/manager.sock" \
+	    --json migrate "vm$case_name" --to "$ours_to" --wait >"$LAB/out" 2>&1; then
+		say "$ours: migration failed: $(tail -n 1 "$LAB/out")"
 		failures=$((failures + 1))
 		return
 	fi
-	migrate_at=$migrate_to
-	sample migration_total_ms "$OURS" "$1" "$(lab_json total_ms <"$LAB/out")"
-	for migrate_row in migration_downtime_ms migration_gap_ms; do
-		sample "$migrate_row" "$OURS" "$1" \
-		    "$(lab_json downtime_ms <"$LAB/out")"
-	done
+	eval "migrate_at_$1=$ours_to"
+	# the source's QEMU has ended and counts for its agent, if that is its parent
+	# shellcheck disable=SC2086
+	cpu_sample "$case_name" "$ours" "$2" \
+	    $(($(ticks_of $ours_agents "$(qemu_pid_of "$ours_to")") - ours_ticks)) \
+	    "$(lab_json memory_bytes <"$LAB/out")"
+	sample "migration_total_$case_name" "$ours" "$2" \
+	    "$(lab_json total_ms <"$LAB/out")"
+	sample "migration_gap_$case_name" "$ours" "$2" \
+	    "$(lab_json downtime_ms <"$LAB/out")"
 }
 
 # --- QEMU's own --------------------------------------------------------------
@@ -135,7 +205,7 @@ qemu_start() {
 	wait_until is_socket "$qemu_dir/tpm" || return 1
 	spawn "qemu$qemu_n" qemu-system-x86_64 -display none -no-user-config \
 	    -nodefaults -machine type=q35,accel=tcg -cpu max -smp 1 \
-	    -m $((256 * 1024 + 8))k -kernel "$GUEST_DIR/vmlinuz" \
+	    -m $((GUEST_MEMORY * 1024 + 8))k -kernel "$GUEST_DIR/vmlinuz" \
 	    -initrd "$GUEST_DIR/initrd.gz" \
 	    -append "$GUEST_EXTRA $GUEST_APPEND" \
 	    -chardev "socket,id=qmp,path=$qemu_dir/sock,server=on,wait=off" \
@@ -162,11 +232,10 @@ qemu_says() {
 }
 
 migrate_peer_up() {
-	qemu_keys_make || return 1
-	peer_n=1
-	qemu_start 1 || return 1
+	peer_n=$((${peer_n:-0} + 1))
+	qemu_start "$peer_n" || return 1
 	peer_pids=$QEMU_PIDS
-	lab_wait 120 "guest of QEMU" qemu_says 1 ready
+	lab_wait 120 "guest of QEMU" qemu_says "$peer_n" ready
 }
 
 # peer_params SIDE: the argument of migrate-set-parameters; agents set the same
@@ -213,18 +282,22 @@ event_ms() {
 migrate_peer() {
 	peer_how=$1
 	peer_to=$((peer_n + 1))
+	# shellcheck disable=SC2086
 	if ! qemu_start "$peer_to" -incoming defer || ! sleep 1 ||
+	    ! peer_ticks=$(ticks_of $peer_pids $QEMU_PIDS) ||
 	    ! peer_move "$peer_n" "$peer_to"; then
 		say "$1: migration failed"
 		failures=$((failures + 1))
 		migrate_peer_undo
 		return
 	fi
-	sample migration_total_ms "$1" "$2" \
+	# shellcheck disable=SC2086
+	cpu_sample "$case_name" "$1" "$2" \
+	    $(($(ticks_of $peer_pids $QEMU_PIDS) - peer_ticks)) \
+	    "$(printf %s "$QMP" | lab_json transferred)"
+	sample "migration_total_$case_name" "$1" "$2" \
 	    "$(printf %s "$QMP" | lab_json total-time)"
-	sample migration_downtime_ms "$1" "$2" \
-	    "$(printf %s "$QMP" | lab_json downtime)"
-	sample migration_gap_ms "$1" "$2" \
+	sample "migration_gap_$case_name" "$1" "$2" \
 	    "$(awk -v a="$(event_ms "$peer_n" STOP)" \
 	    -v b="$(event_ms "$peer_to" RESUME)" 'BEGIN { print b - a }')"
 	# shellcheck disable=SC2086

@@ -8,12 +8,13 @@
  *
  *   console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off 8250.nr_uarts=1
  *   tsc=reliable no_timer_check [lanyard.rate=N] [lanyard.tpm=/dev/tpmrm0]
- *   [lanyard.log=1]
+ *   [lanyard.log=1] [lanyard.dirty=MIB]
  *
  * loglevel=1 keeps the kernel from printing into our records; its errors come
  * as records instead. mitigations=off saves a fifth of a slow boot without
  * KVM. lanyard.rate bounds the rounds per second (1 to 1000). lanyard.log=1
- * adds a record of each round.
+ * adds a record of each round. lanyard.dirty is the command `dirty`, from the
+ * start.
  *
  * One round is the table `steps`, done in order:
  *   PCR 11 is extended with SHA-256("lanyard-guest" | round as 8 bytes, big
@@ -89,10 +90,11 @@
 #define SESSION_EVERY 4
 #define QUOTE_EVERY 16
 #define TICK_MS 1000
-#define LOST_WAIT_MS 100  /* after a round with an unanswered command */
-#define TPM_WAIT_MS 10000 /* for the driver, at the start */
-#define DIRTY_MAX_MIB 128 /* more is refused */
-#define EXEC_MAX 1000	  /* more are refused */
+#define LOST_WAIT_MS 100    /* after a round with an unanswered command */
+#define TPM_WAIT_MS 10000   /* for the driver, at the start */
+#define DIRTY_MAX_MIB 128   /* more is refused */
+#define DIRTY_BOOT_MIB 1024 /* of lanyard.dirty: who asks knows the memory */
+#define EXEC_MAX 1000	    /* more are refused */
 
 /* A value that only our own commands change. `unsure`: the last one may have
  * run or not. */
@@ -683,7 +685,7 @@ mount_all(void)
 static void
 read_options(struct guest *g, char *tpm, size_t size)
 {
-	char rate[16] = "", log[4] = "";
+	char rate[16] = "", log[4] = "", dirty[16] = "";
 	uint64_t n = 0;
 
 	read_option("lanyard.tpm", tpm, size);
@@ -692,6 +694,10 @@ read_options(struct guest *g, char *tpm, size_t size)
 		g->round_every_ms = 1000 / n;
 	read_option("lanyard.log", log, sizeof(log));
 	g->logs = strcmp(log, "1") == 0;
+	read_option("lanyard.dirty", dirty, sizeof(dirty));
+	if (ly_parse_uint(dirty, DIRTY_BOOT_MIB, &n) == LY_OK && n > 0 &&
+	    !ly_dirty_start(&g->dirty, n))
+		complain(g, "dirty", "no memory or no thread");
 }
 
 static bool

@@ -4,7 +4,7 @@
 # with the chip its TPM commands must have reached. After lab.sh.
 #
 #	guest_build				kernel and initrd
-#	guest_add SITE VM HOME [OPTIONS...]	vm add
+#	guest_add SITE VM HOME [OPTIONS...]	vm add; GUEST_MEMORY=256 megabytes
 #	guest_start SITE VM HOST		vm start, and wait for its loop
 #	guest_ask HOST VM COMMAND KIND		sets GUEST: the record it answered
 
@@ -21,7 +21,7 @@ guest_build() {
 guest_add() {
 	guest_site=$1 guest_vm=$2 guest_home=$3
 	shift 3
-	lab_cli "$guest_site" vm add "$guest_vm" --home "$guest_home" --memory 256 \
+	lab_cli "$guest_site" vm add "$guest_vm" --home "$guest_home" --memory "${GUEST_MEMORY:-256}" \
 		--kernel "$GUEST_DIR/vmlinuz" --initrd "$GUEST_DIR/initrd.gz" \
 		--append "${GUEST_EXTRA:+$GUEST_EXTRA }$GUEST_APPEND" \
 		--accel tcg --cpu max "$@"
