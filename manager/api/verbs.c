@@ -336,6 +336,7 @@ host_revoke(const struct ly_api_call *c)
 		ly_api_no(c, rc, &why);
 		return;
 	}
+	ly_enrol_revoked(c->m, h);
 	ly_log(LY_NOTICE, "ca", "host %s revoked, %u certificates", h->at.name,
 	    n);
 	ly_api_yes(c,

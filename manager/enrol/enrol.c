@@ -337,25 +337,37 @@ on_unfreeze(struct ly_enrolment *e, const struct ly_enrolment_event *ev,
 		begin(e, ev, todo);
 }
 
+static void
+on_revoked(struct ly_enrolment *e, const struct ly_enrolment_event *ev,
+    struct ly_enrolment_todos *todo)
+{
+	(void)ev;
+	forget(e, todo);
+	e->issued = e->ends = 0;
+	e->given = false;
+	if (e->state != LY_ENROLMENT_FROZEN)
+		e->state = LY_ENROLMENT_UNKNOWN;
+}
+
 // clang-format off
 static handler *const table[LY_ENROLMENT_STATES][LY_ENROLMENT_KINDS] = {
-/*                 UP        DOWN        WISH         LIST     HEARD         SAVED     ISSUED     UNFREEZE     TICK */
+/*                 UP        DOWN        WISH         LIST     HEARD         SAVED     ISSUED     UNFREEZE     TICK REVOKED */
 [LY_ENROLMENT_UNKNOWN] =
-		 { on_up,    on_down,    on_wish,     nothing, nothing,      nothing,  nothing,   nothing,     idle_tick },
+		 { on_up,    on_down,    on_wish,     nothing, nothing,      nothing,  nothing,   nothing,     idle_tick, on_revoked },
 [LY_ENROLMENT_ASKED] =
-		 { on_up,    on_down,    nothing,     nothing, keys_heard,   nothing,  nothing,   nothing,     nothing },
+		 { on_up,    on_down,    nothing,     nothing, keys_heard,   nothing,  nothing,   nothing,     nothing, on_revoked },
 [LY_ENROLMENT_DARED] =
-		 { on_up,    on_down,    nothing,     nothing, proof_heard,  nothing,  nothing,   nothing,     dared_tick },
+		 { on_up,    on_down,    nothing,     nothing, proof_heard,  nothing,  nothing,   nothing,     dared_tick, on_revoked },
 [LY_ENROLMENT_PROVED] =
-		 { up_later, down_later, nothing,     nothing, nothing,      on_saved, nothing,   nothing,     nothing },
+		 { up_later, down_later, nothing,     nothing, nothing,      on_saved, nothing,   nothing,     nothing, on_revoked },
 [LY_ENROLMENT_RECORDED] =
-		 { up_later, down_later, nothing,     nothing, nothing,      nothing,  on_issued, nothing,     nothing },
+		 { up_later, down_later, nothing,     nothing, nothing,      nothing,  on_issued, nothing,     nothing, on_revoked },
 [LY_ENROLMENT_ENROLLED] =
-		 { on_up,    on_down,    on_wish,     on_list, papers_heard, nothing,  nothing,   nothing,     enrolled_tick },
+		 { on_up,    on_down,    on_wish,     on_list, papers_heard, nothing,  nothing,   nothing,     enrolled_tick, on_revoked },
 [LY_ENROLMENT_RENEWING] =
-		 { on_up,    on_down,    nothing,     nothing, proof_heard,  nothing,  nothing,   nothing,     dared_tick },
+		 { on_up,    on_down,    nothing,     nothing, proof_heard,  nothing,  nothing,   nothing,     dared_tick, on_revoked },
 [LY_ENROLMENT_FROZEN] =
-		 { up_later, down_later, wish_frozen, nothing, nothing,      nothing,  nothing,   on_unfreeze, nothing },
+		 { up_later, down_later, wish_frozen, nothing, nothing,      nothing,  nothing,   on_unfreeze, nothing, on_revoked },
 };
 // clang-format on
 

@@ -62,6 +62,7 @@ enum ly_enrolment_kind {
 	LY_ENROLMENT_ISSUED,   /* ISSUE is done: `verdict`, `ends` */
 	LY_ENROLMENT_UNFREEZE, /* by the operator */
 	LY_ENROLMENT_TICK,
+	LY_ENROLMENT_REVOKED, /* its certificates were taken back */
 	LY_ENROLMENT_KINDS
 };
 

@@ -383,6 +383,26 @@ ly_enrol_tick(struct ly_manager *m)
 	}
 }
 
+void
+ly_enrol_revoked(struct ly_manager *m, struct ly_host *h)
+{
+	struct ly_enrolling *en = h->enrolling;
+	struct ly_enrol_row *row = en ? malloc(sizeof(*row)) : NULL;
+
+	if (!en)
+		return;
+	(void)ly_fail(&en->why, LY_REFUSED, "its certificates were revoked");
+	happens(en, LY_ENROLMENT_REVOKED);
+	if (row && ly_enrol_row(m, h->at.name, row, NULL) == LY_OK) {
+		row->issued = row->ends = 0;
+		row->certificate[0] = row->ak_certificate[0] = '\0';
+		(void)!ly_store_put(m->store, LY_ROW_ENROL, row, "revoked",
+		    NULL);
+	}
+	free(row);
+	show(en);
+}
+
 static void
 forget_host(struct ly_host *h)
 {

@@ -28,6 +28,8 @@ void ly_enrol_down(struct ly_manager *m, struct ly_host *h);
 void ly_enrol_list(struct ly_manager *m);
 /* Its class or EK was set anew: what it has proved is looked at again. */
 void ly_enrol_again(struct ly_manager *m, struct ly_host *h);
+/* Its certificates were taken back: it has none any more. */
+void ly_enrol_revoked(struct ly_manager *m, struct ly_host *h);
 /* The host is removed: with its row. */
 void ly_enrol_drop(struct ly_manager *m, struct ly_host *h);
 void ly_enrol_tick(struct ly_manager *m);

@@ -615,6 +615,7 @@ TEST(a_host_that_was_revoked_is_enrolled_when_it_is_added_again)
 	ly_copy(was, sizeof(was), t->certificate);
 	want_ok(NORTH, "{\"do\":\"host.revoke\",\"host\":\"n2\"}");
 	want_hosts(NORTH, 2);
+	is(N2, "enrolled", "not enrolled");
 	want_no(NORTH, "{\"do\":\"host.enroll\",\"host\":\"n2\"}", "refused",
 	    "n2 is revoked");
 	certify_host(NORTH, "n2");

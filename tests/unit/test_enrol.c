@@ -421,6 +421,19 @@ TEST(a_host_that_goes_in_the_middle_begins_again_when_it_is_back)
 	}
 }
 
+TEST(what_was_revoked_is_no_certificate_in_any_state)
+{
+	for (unsigned i = 0; i < LY_ENROLMENT_STATES; i++) {
+		in((enum ly_enrolment_state)i);
+		happens(LY_ENROLMENT_REVOKED);
+		WANT_INT(acts(LY_ENROLMENT_ASK), 0);
+		WANT(e.ends == 0 && e.issued == 0 && !e.asked);
+		WANT_INT(e.state,
+		    i == LY_ENROLMENT_FROZEN ? LY_ENROLMENT_FROZEN :
+					       LY_ENROLMENT_UNKNOWN);
+	}
+}
+
 TEST(an_operator_may_wish_for_it_at_any_time)
 {
 	in(LY_ENROLMENT_ENROLLED);
