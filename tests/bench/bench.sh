@@ -58,21 +58,6 @@ first_50ms|ms|low|stunnel|fixed|55
 first_50ms|ms|low|ssh|fixed|55
 extends_100_50ms|s|low|tcp|fixed|0.12
 survive_keeper|us|low|shim|peer|1'
-# Of each case: total, what the guest lives through, what it costs.
-MOVES=$(for case in idle512 busy512 idle2048 busy2048; do
-	cat <<-ROWS
-	migration_total_$case|ms|low|qemu_tls|peer|1
-	migration_total_$case|ms|low|qemu_tcp|peer|1.3
-	migration_total_$case|ms|low|plain|none|
-	migration_gap_$case|ms|low|qemu_tcp|more|15
-	migration_gap_$case|ms|low|qemu_tls|none|
-	migration_gap_$case|ms|low|plain|none|
-	migration_cpu_$case|s/GB|low|qemu_tls|none|
-	migration_cpu_$case|s/GB|low|qemu_tcp|none|
-	migration_cpu_$case|s/GB|low|plain|none|
-	ROWS
-done)
-
 # What a home pays before it may tell of a lease, beside a plain synced file.
 COMMITS='commit_1|ms|low|plain|fixed|5
 commit_65536|ms|low|plain|peer|2'
@@ -93,6 +78,22 @@ else
 	FIRST_ROUNDS=7 SURVIVE_ROUNDS=11 MIGRATE_ROUNDS=5
 	MIGRATE_CASES='idle512:512:0 busy512:512:128 idle2048:2048:0 busy2048:2048:256'
 fi
+# Of each case: total, what the guest lives through, what it costs.
+MOVES=$(for case in $MIGRATE_CASES; do
+	case=${case%%:*}
+	cat <<-ROWS
+	migration_total_$case|ms|low|qemu_tls|peer|1
+	migration_total_$case|ms|low|qemu_tcp|peer|1.3
+	migration_total_$case|ms|low|plain|none|
+	migration_gap_$case|ms|low|qemu_tcp|more|15
+	migration_gap_$case|ms|low|qemu_tls|none|
+	migration_gap_$case|ms|low|plain|none|
+	migration_cpu_$case|s/GB|low|qemu_tls|none|
+	migration_cpu_$case|s/GB|low|qemu_tcp|none|
+	migration_cpu_$case|s/GB|low|plain|none|
+	ROWS
+done)
+
 IDLE_N=1000
 VMS=64
 failures=0

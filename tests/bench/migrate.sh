@@ -96,7 +96,7 @@ migrate_ours_up() {
 	LAB_ATTEST=1
 	lab_site n
 	lab_manager_start n && lab_host n na 4 && lab_host n nb 0 &&
-	    lab_approve n na nb || return 1
+	    lab_approve n na && lab_wait 20 "approval of nb" lab_good n nb || return 1
 	LAB_ATTEST=
 	lab_site m
 	lab_manager_start m && lab_host m ma 4 && lab_host m mb 0
