@@ -471,7 +471,9 @@ may_start(struct ly_manager *m, uint64_t client, struct ly_vm *vm,
 	else if (!ly_host_conn(m, &vm->home))
 		rc = ly_fail(&why, LY_OUTSIDE, "its home %s is not connected",
 		    ly_place_text(&vm->home, text));
-	else if (!vm->busy && (no = past_migration(vm, to)))
+	else if (m->conf.attest)
+		rc = ly_judge_standing(m, "host", to, &why);
+	if (rc == LY_OK && !vm->busy && (no = past_migration(vm, to)))
 		rc = ly_fail(&why, LY_BUSY, "%s: %s", vm->name, no);
 	if (rc != LY_OK)
 		ly_api_fail(m, client, rc, why.text);

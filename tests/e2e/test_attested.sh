@@ -57,16 +57,19 @@ same "Names of AK and SK" true "$(key_of '(.ak | length == 68) and (.sk | length
 same "what it has booted" true "$(key_of '.pcrs | length == 5')"
 
 guest_add north web1 n1 >/dev/null || lab_die "vm add"
-guest_start north web1 n1 >/dev/null || lab_die "the guest does not start"
 
-it "without a word of the policy key nothing is approved, and nothing moves"
-run migrate web1 --to south/s1 --wait
-refused "destination" "approved"
+it "without a word of the policy key nothing is approved, and nothing starts"
+run vm start web1
+exits 1
+err "host north/n1"
+err "approv"
+no_qemu n1 web1 || no "it has started"
 
 it "the policy key approves what two of them have booted"
 lab_approve north n1 && lab_approve south s1 || no "no approval"
 lives 20 "approved s1" standing s1 enrolled
-standing s2 unapproved || no "s2 has booted something else"
+lives 20 "word of s2" standing s2 unapproved
+guest_start north web1 n1 >/dev/null || lab_die "the guest does not start"
 
 it "a host in another state is refused, by PCR and by what it has booted"
 south host show s2
@@ -175,6 +178,17 @@ lab_cli south policy withdraw --class lab --entry 1 \
 	--key "$LAB/south.policy.key" >"$LAB/out" 2>&1 || no "no withdrawal"
 run migrate web1 --to south/s1 --wait
 refused "destination" "approves no state"
+
+it "nor does a VM start there"
+run vm stop web1 --force
+exits 0
+run vm start web1 --host south/s2
+exits 1
+err "south/s2"
+err "approv"
+run vm start web1 --host north/n1
+exits 0
+guest_runs n1 web1 || no "it does not run at its home"
 
 it "the record is whole"
 run audit --verify
