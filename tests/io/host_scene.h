@@ -75,8 +75,9 @@ host_conn_close(struct ly_conn *c, enum ly_rc rc, const char *why, void *arg)
 {
 	struct host *h = arg;
 
-	(void)c, (void)rc, (void)why;
-	h->conn = NULL;
+	(void)rc, (void)why;
+	if (h->conn == c)
+		h->conn = NULL;
 }
 
 static const struct ly_conn_ops host_ops = {
@@ -116,6 +117,15 @@ host_agent_on(struct host *h)
 	SITE_OK(ly_vms_open(a, &a->vms, &why));
 	SITE_OK(ly_control_open(a, &a->control, &why));
 	while (!h->conn)
+		uv_run(&h->loop, UV_RUN_ONCE);
+}
+
+/* Until its manager sees it by its first certificate again. */
+static inline void
+host_as_first(struct host *h)
+{
+	while (
+	    h->a.self->attested || !h->conn || ly_conn_peer(h->conn)->attested)
 		uv_run(&h->loop, UV_RUN_ONCE);
 }
 

@@ -308,8 +308,7 @@ TEST(another_boot_is_another_key_and_no_papers)
 	host_power_on(&h);
 	enrolled(&h, &d, 3600, false);
 	host_reboot(&h);
-	while (h.a.self->attested)
-		uv_run(&h.loop, UV_RUN_ONCE);
+	host_as_first(&h);
 	ask(&h, LY_ENROL_RENEW, d.asked.nonce, NULL, 0);
 	host_answer(&h, h.req, LY_UNKNOWN, "not enrolled in this boot");
 	begin(&h, &again, 1);
