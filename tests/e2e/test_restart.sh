@@ -138,7 +138,7 @@ run migrate web1 --to n1 --wait
 exits 3
 err "prepare at north/n1"
 cmp -s "$RECORDS" "$LAB/records.good" || no "the record was touched"
-same "files there" "filler lock revoked ${RECORDS##*/}" \
+same "files there" "approved filler lock revoked ${RECORDS##*/}" \
 	"$(ls "$LAB/n1/state" | sort | tr '\n' ' ' | sed 's/ $//')"
 vm_at south s1 web1
 matches s1 web1 n1
