@@ -316,7 +316,8 @@ on_kept(void *arg, const char *what, struct ly_bytes b, struct ly_why *why)
 	w->out = malloc(b.len + 1);
 	if (!w->out)
 		return ly_fail(why, LY_OUTSIDE, "out of memory");
-	memcpy(w->out, b.at, b.len);
+	if (b.len)
+		memcpy(w->out, b.at, b.len);
 	w->out[b.len] = '\0';
 	w->len = b.len;
 	return LY_OK;
