@@ -104,7 +104,7 @@ on_timer(uv_timer_t *t)
 	struct ly_ready ready = { .rc = LY_OK };
 
 	(void)t;
-	if (!whole || !pump || ly_pump_got(pump) < expected)
+	if (!whole || !pump || ly_pump_given(pump) < expected)
 		return;
 	whole = false;
 	ly_pump_close(ly_take(pump));
