@@ -31,7 +31,7 @@ static const struct ly_chip_step authorizing = { "having its state approved",
 		"a PCR has changed since it was shown" } } };
 static const struct ly_chip_step releasing = { "taking the manager's release",
 	{ { TPM2_RC_SIGNATURE, LY_REFUSED,
-	      "the release is not the manager's for this session: it was"
+	      "the release is not the manager's for that TPM session: it was"
 	      " replayed, or signed by another key" },
 	    { TPM2_RC_EXPIRED, LY_REFUSED,
 		"the release came too late: its time is over" },

@@ -289,7 +289,7 @@ fake_answers_import(struct fake *f, const struct ly_keying *k,
 	d->data = (struct ly_bytes){ p->session, sizeof(p->session) };
 }
 
-/* As a TPM: PolicySigned, for this session. */
+/* As a TPM: PolicySigned, over its own nonce. */
 static void
 fake_answers_unlock(struct fake *f, const struct ly_keying *k,
     struct ly_done *d)
