@@ -316,6 +316,30 @@ seal(struct ly_source *s)
 }
 
 static void
+stop(struct ly_source *s)
+{
+	s->ops->on_stopping(s->arg);
+	ask(s, "stop", NULL, on_stop);
+	ask(s, "query-status", NULL, on_stop_status);
+}
+
+static void
+go_on(struct ly_source *s)
+{
+	ask(s, "migrate-continue",
+	    json_pack("{s:s}", "state", "pre-switchover"), NULL);
+}
+
+static void
+lift(struct ly_source *s)
+{
+	ask(s, "migrate-set-parameters",
+	    json_pack("{s:i, s:I}", "downtime-limit", LIFTED_DOWNTIME_MS,
+		"max-bandwidth", (json_int_t)NO_LIMIT),
+	    NULL);
+}
+
+static void
 perform(struct ly_source *s, const struct ly_source_todo *todo)
 {
 	switch (todo->act) {
@@ -327,20 +351,13 @@ perform(struct ly_source *s, const struct ly_source_todo *todo)
 		ask(s, "query-migrate", NULL, on_status);
 		break;
 	case LY_SRC_DO_STOP:
-		s->ops->on_stopping(s->arg);
-		ask(s, "stop", NULL, on_stop);
-		ask(s, "query-status", NULL, on_stop_status);
+		stop(s);
 		break;
 	case LY_SRC_DO_CONTINUE:
-		ask(s, "migrate-continue",
-		    json_pack("{s:s}", "state", "pre-switchover"), NULL);
+		go_on(s);
 		break;
 	case LY_SRC_DO_LIFT:
-		ask(s, "migrate-set-parameters",
-		    json_pack("{s:i, s:I}", "downtime-limit",
-			LIFTED_DOWNTIME_MS, "max-bandwidth",
-			(json_int_t)NO_LIMIT),
-		    NULL);
+		lift(s);
 		break;
 	case LY_SRC_DO_STOPPED: /* from here on every millisecond counts */
 		ly_source_pace(s, 0);
