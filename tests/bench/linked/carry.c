@@ -11,12 +11,11 @@
 #include "agent/io/pump.h"
 #include "lib/io/ca.h"
 #include "lib/io/file.h"
+#include "tests/bench/linked/ends.h"
 
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-static const char *dir, *address, *path;
+static const char *address, *path;
 static uv_loop_t *loop;
 static struct ly_net *net;
 static struct ly_pump *pump;
@@ -26,26 +25,6 @@ static uint64_t expected; /* bytes of the stream, once FIN has said so */
 static bool whole;
 
 static void dial(void);
-
-static void
-must(enum ly_rc rc, const struct ly_why *why)
-{
-	if (rc == LY_OK)
-		return;
-	fprintf(stderr, "carry: %s\n", why->text);
-	exit(1);
-}
-
-static const char *
-file(const char *name)
-{
-	static char text[8][400];
-	static unsigned at;
-	char *out = text[at++ % 8];
-
-	ly_print(out, sizeof(text[0]), "%s/%s", dir, name);
-	return out;
-}
 
 static void
 keys(void)

@@ -13,12 +13,11 @@
  */
 #include "agent/io/lanes.h"
 #include "lib/io/log.h"
+#include "tests/bench/linked/ends.h"
 
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-static const char *dir, *address, *path;
+static const char *address, *path;
 static bool is_far;
 static uv_loop_t *loop;
 static struct ly_net *net;
@@ -32,26 +31,6 @@ static bool up; /* this stream's lanes stand */
 
 static void start(void);
 static void on_up(void *arg);
-
-static void
-must(enum ly_rc rc, const struct ly_why *why)
-{
-	if (rc == LY_OK)
-		return;
-	fprintf(stderr, "lanes: %s\n", why->text);
-	exit(1);
-}
-
-static const char *
-file(const char *name)
-{
-	static char text[8][400];
-	static unsigned at;
-	char *out = text[at++ % 8];
-
-	ly_print(out, sizeof(text[0]), "%s/%s", dir, name);
-	return out;
-}
 
 /* The far end's sink may come later than its lanes. */
 static void
