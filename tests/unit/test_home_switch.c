@@ -209,8 +209,12 @@ TEST(claim_wins_when_it_comes_first_and_abort_is_told_so)
 	disk(&w, true);
 	ask_abort(&w, A);
 	WANT(!find(&w, LY_DO_WRITE));
+	WANT_INT(find(&w, LY_DO_OUTCOME)->rc, LY_OK);
 	WANT(find(&w, LY_DO_OUTCOME)->fate == LY_FATE_CLAIMED);
 	WANT(find(&w, LY_DO_OUTCOME)->epoch == 2);
+	ask_abort(&w, NULL); /* our manager, who may abort what is open */
+	WANT(!find(&w, LY_DO_WRITE));
+	WANT(find(&w, LY_DO_OUTCOME)->fate == LY_FATE_CLAIMED);
 }
 
 TEST(a_claim_whose_answer_was_lost_gets_the_same_answer)
